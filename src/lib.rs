@@ -1,0 +1,3 @@
+//! Pulsar Proxy: JSON messages in over HTTP, out over WebSocket.
+
+pub mod topic;

@@ -1,0 +1,3 @@
+//! The `pulsar-proxy` program.
+
+fn main() {}
