@@ -1,3 +1,5 @@
 //! Pulsar Proxy: JSON messages in over HTTP, out over WebSocket.
 
+pub mod fanout;
+pub mod moment;
 pub mod topic;

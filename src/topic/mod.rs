@@ -1,5 +1,27 @@
 //! Messages in memory: names, ids and logs of topics. No sockets, no threads, no clock of its own.
+//!
+//! [`TopicStore`] is the truth about every topic; whoever wants to know something reads its log
+//! from a [`Place`]. It knows which workers care about a topic, never their connections.
 
+mod budget;
+mod freed;
+mod history;
 mod id;
+mod interest;
+mod message;
+mod meter;
+mod name;
+mod shard;
+mod store;
 
+pub use budget::{Budget, Charge};
+pub use history::{HistoryLimits, Place};
 pub use id::{Epoch, MessageId, MessageIdError, Position, TopicHash};
+pub use interest::{LocalTopic, News, WORKERS_MAX, WorkerIndex};
+pub use message::{Draft, FrameLayout, MESSAGE_OVERHEAD_BYTES, Message};
+pub use meter::{LATENCY_BUCKETS_MICROS, Meters, TopicCounts, TopicMeter};
+pub use name::{TopicName, TopicNameError};
+pub use store::{
+    Batch, Gap, GapReason, Outcome, Reading, Start, StoreError, StoreLimits, StoreStats,
+    Subscribed, TopicHandle, TopicStats, TopicStore,
+};
