@@ -1,0 +1,21 @@
+//! HTTP/1.1 on byte slices (RFC 9112, SPEC section 13).
+//!
+//! Functions of bytes: no socket, no clock, no routes. A session feeds [`HeadDecoder`] until a
+//! [`RequestHead`] stands, takes the body as its [`Framing`] says ([`ChunkedDecoder`] for chunked
+//! ones), and appends a [`Response`] to its output.
+
+mod body;
+mod framing;
+mod head;
+mod headers;
+mod percent;
+mod response;
+mod scan;
+mod target;
+
+pub use body::{BodyError, ChunkedDecoder};
+pub use framing::Framing;
+pub use head::{HeadDecoder, HeadError, HeadLimits, Method, RequestHead, Version};
+pub use headers::{HEADERS_MAX, Headers};
+pub use percent::percent_decode;
+pub use response::{CONTINUE, Response, ResponseContext};
