@@ -1,5 +1,6 @@
 //! Pulsar Proxy: JSON messages in over HTTP, out over WebSocket.
 
+pub mod api;
 pub mod fanout;
 pub mod http;
 pub mod moment;
