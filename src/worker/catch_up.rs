@@ -1,0 +1,131 @@
+//! Consumers with a position of their own: they resume, replay, or were too slow for a while.
+//!
+//! Such a subscription reads on from the log whenever its socket has drained, and joins the live
+//! group when it has reached it. If the log has moved past it, `on_lag` decides.
+
+use super::Worker;
+use super::connection::{Accepted, Connection};
+use super::fan_out::{JOB_MESSAGES_MAX, Work};
+use super::slots::ConnectionKey;
+use super::subscriptions::{Standing, Subscribed, SubscriptionRef};
+use crate::api::reply;
+use crate::session::CloseReason;
+use crate::topic::{Batch, Gap, GapReason, Place, Reading, TopicHash};
+
+impl Worker {
+    /// Gives a connection that reads on by itself a turn, unless it waits for its socket.
+    pub(super) fn schedule_catch_up(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let has_room = connection.message_bytes() <= self.limits.outbox_bytes_max / 2;
+        if connection.behind > 0 && has_room && !connection.marks.is_catching_up {
+            connection.marks.is_catching_up = true;
+            self.work.push_back(Work::CatchUp(key));
+        }
+    }
+
+    /// Reads one batch for one subscription of a connection; returns the writes made.
+    pub(super) fn catch_up(&mut self, key: ConnectionKey) -> usize {
+        let Some(connection) = self.connections.get_mut(key) else { return 0 };
+        connection.marks.is_catching_up = false;
+        if connection.marks.is_doomed {
+            return 0;
+        }
+        let Some(at) = self.next_behind(key) else { return 0 };
+        match self.read_on(key, at) {
+            Ok(()) => {
+                self.flush(key);
+                self.schedule_catch_up(key);
+            }
+            Err(reason) => self.close_lagging(key, reason),
+        }
+        1
+    }
+
+    /// A subscription that is behind; each time another one, if there are several.
+    fn next_behind(&mut self, key: ConnectionKey) -> Option<SubscriptionRef> {
+        let connection = self.connections.get_mut(key)?;
+        let topics = &mut self.topics;
+        let is_behind = |at: &SubscriptionRef| {
+            let topic = topics.get_mut(at.topic);
+            topic.is_some_and(|topic| topic.subscriber(at.index).standing == Standing::Behind)
+        };
+        let position = connection.subscriptions.iter().position(is_behind)?;
+        connection.subscriptions[..].rotate_left(position);
+        let at = *connection.subscriptions.first()?;
+        connection.subscriptions[..].rotate_left(1);
+        Some(at)
+    }
+
+    fn read_on(&mut self, key: ConnectionKey, at: SubscriptionRef) -> Result<(), CloseReason> {
+        let Some(topic) = self.topics.get_mut(at.topic) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        let batch = Batch {
+            messages_max: JOB_MESSAGES_MAX,
+            bytes_max: self.limits.outbox_bytes_max / 2,
+        };
+        let behind = topic.subscriber(at.index).place;
+        let mut frames = std::mem::take(&mut self.frames);
+        let store = &self.shared.store;
+        let reading = store.read(topic.handle, behind.sequence, batch, self.now, &mut frames);
+        let Some(Reading { place, lost, more }) = reading else { return Ok(()) };
+        if let Some(lost) = lost {
+            if !topic.subscriber(at.index).skips {
+                frames.clear();
+                self.frames = frames;
+                return Err(CloseReason::Lagging);
+            }
+            let hash = TopicHash::of(topic.name.as_str());
+            let gap = Gap {
+                from: store.id(hash, behind.position),
+                to: store.id(hash, lost.position),
+                reason: GapReason::Lagged,
+            };
+            let mut text = Vec::new();
+            reply::gap_frame(&topic.name, &gap, &mut text);
+            connection.queue_answer(&text, self.now.monotonic_micros);
+            self.metrics.gap(GapReason::Lagged);
+        }
+        let accepted =
+            connection.queue(&frames, self.limits.outbox_bytes_max, self.now.monotonic_micros);
+        let taken = match accepted {
+            Accepted::All => frames.len(),
+            Accepted::First(count) => count,
+        };
+        let read_to = match frames.get(taken) {
+            None => place,
+            Some(_) => frames[..taken].last().map_or(lost.unwrap_or(behind), |last| Place {
+                sequence: last.sequence(),
+                position: last.position(),
+            }),
+        };
+        if let Some(meter) = topic.meter.as_ref().filter(|_| taken > 0) {
+            meter.delivered(taken as u64);
+        } else if taken > 0 {
+            topic.meter = store.meter(topic.handle);
+            topic.meter.iter().for_each(|meter| meter.delivered(taken as u64));
+        }
+        self.metrics.delivered(taken as u64, 0);
+        settle(topic, connection, at, read_to, more || taken < frames.len());
+        frames.clear();
+        self.frames = frames;
+        Ok(())
+    }
+}
+
+/// Moves a subscription on, and into the live group when it has reached that. Reaching means that a
+/// job under way has nothing for it: the worker's place is where that job ends.
+fn settle(
+    topic: &mut Subscribed,
+    connection: &mut Connection,
+    at: SubscriptionRef,
+    place: Place,
+    more: bool,
+) {
+    let group = topic.read.sequence;
+    let subscriber = topic.subscriber(at.index);
+    subscriber.place = place;
+    if !more && place.sequence >= group {
+        subscriber.standing = Standing::Live;
+        connection.behind -= 1;
+    }
+}

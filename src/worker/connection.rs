@@ -1,0 +1,237 @@
+//! One client: its socket, its conversation, and what waits to be read or written.
+
+use std::io::{self, IoSlice, Write};
+
+use mio::net::TcpStream;
+use smallvec::SmallVec;
+
+use super::deadlines::Scheduled;
+use super::outbox::{ANSWER_BYTES_MAX, Flushed, Outbox};
+use super::subscriptions::{Moved, SubscriptionRef};
+use crate::session::Session;
+use crate::topic::Message;
+
+/// A connection of one worker, which it never leaves. Idle, it owns no buffers.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) socket: TcpStream,
+    pub(super) session: Session,
+    /// Bytes that have come and were not enough, or are not to be looked at yet.
+    pub(super) input: Option<Box<Vec<u8>>>,
+    outbox: Option<Box<Waiting>>,
+    pub(super) subscriptions: SmallVec<[SubscriptionRef; 1]>,
+    pub(super) scheduled: Scheduled,
+    /// Bytes of its own that are counted in the budget.
+    pub(super) charged: u32,
+    /// How many of its subscriptions read on by themselves.
+    pub(super) behind: u16,
+    pub(super) marks: Marks,
+}
+
+/// What is known or due, one bit each.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Marks {
+    /// On the list of connections to flush.
+    pub(super) is_touched: bool,
+    /// On the list of connections to read again.
+    pub(super) reads_again: bool,
+    /// In the work queue for catching up.
+    pub(super) is_catching_up: bool,
+    /// The peer sends no more.
+    pub(super) is_read_closed: bool,
+    /// Our side is shut down: all was written.
+    pub(super) is_write_closed: bool,
+    /// Counts as a WebSocket, not as another connection.
+    pub(super) is_websocket: bool,
+    /// One of the last places, for requests that operators need.
+    pub(super) is_reserved: bool,
+    /// To be buried at the end of the iteration.
+    pub(super) is_doomed: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    outbox: Outbox,
+    /// When the socket last took a byte, in monotonic microseconds.
+    progressed_at: u64,
+}
+
+/// How many frames of a batch were taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Accepted {
+    /// All, by the socket or the outbox.
+    All,
+    /// These many; the outbox is at its bound.
+    First(usize),
+}
+
+impl Connection {
+    /// A connection that has just been accepted.
+    pub(super) fn new(socket: TcpStream, session: Session) -> Connection {
+        Connection {
+            socket,
+            session,
+            input: None,
+            outbox: None,
+            subscriptions: SmallVec::new(),
+            scheduled: Scheduled::default(),
+            charged: 0,
+            behind: 0,
+            marks: Marks::default(),
+        }
+    }
+
+    /// Whether bytes wait for the socket.
+    pub(super) fn has_outbox(&self) -> bool {
+        self.outbox.is_some()
+    }
+
+    /// Since when no waiting byte could be written, in monotonic microseconds.
+    pub(super) fn stuck_since(&self) -> Option<u64> {
+        self.outbox.as_ref().map(|waiting| waiting.progressed_at)
+    }
+
+    /// Bytes of messages that wait.
+    pub(super) fn message_bytes(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |waiting| waiting.outbox.message_bytes())
+    }
+
+    /// Whether so many answers wait that the peer is not to be read.
+    pub(super) fn is_paused(&self) -> bool {
+        self.answer_bytes() > ANSWER_BYTES_MAX
+    }
+
+    fn answer_bytes(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |waiting| waiting.outbox.answer_bytes())
+    }
+
+    /// Bytes that it owns alone.
+    pub(super) fn private_bytes(&self) -> usize {
+        let input = self.input.as_ref().map_or(0, |input| input.capacity());
+        input + self.session.held_bytes() + self.answer_bytes()
+    }
+
+    /// Sends answer bytes, or queues what the socket does not take.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(super) fn send_answer(&mut self, bytes: &[u8], now_micros: u64) -> io::Result<usize> {
+        let sent = if self.has_outbox() { 0 } else { write_some(&mut self.socket, bytes)? };
+        if sent < bytes.len() {
+            self.waiting(now_micros).push_answer(&bytes[sent..]);
+        }
+        Ok(sent)
+    }
+
+    /// Queues answer bytes; the connection is to be flushed.
+    pub(super) fn queue_answer(&mut self, bytes: &[u8], now_micros: u64) {
+        if !bytes.is_empty() {
+            self.waiting(now_micros).push_answer(bytes);
+        }
+    }
+
+    /// Queues frames up to the bound; the connection is to be flushed.
+    pub(super) fn queue(&mut self, frames: &[Message], bytes_max: usize, now_micros: u64) -> Accepted {
+        let outbox = self.waiting(now_micros);
+        for (index, frame) in frames.iter().enumerate() {
+            if outbox.message_bytes() + frame.frame().len() > bytes_max {
+                return Accepted::First(index);
+            }
+            outbox.push_message(frame.clone(), 0);
+        }
+        Accepted::All
+    }
+
+    /// Writes frames straight from the batch that all subscribers share, and queues what the socket
+    /// does not take. Only with nothing waiting.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(super) fn write(
+        &mut self,
+        frames: &[Message],
+        slices: &[IoSlice<'_>],
+        bytes_max: usize,
+        now_micros: u64,
+    ) -> io::Result<(usize, Accepted)> {
+        debug_assert!(!self.has_outbox() && frames.len() == slices.len());
+        let sent = loop {
+            match self.socket.write_vectored(slices) {
+                Ok(sent) => break sent,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
+                Err(error) => return Err(error),
+            }
+        };
+        let mut left = sent;
+        let whole = frames.iter().take_while(|frame| {
+            let fits = frame.frame().len() <= left;
+            left -= if fits { frame.frame().len() } else { 0 };
+            fits
+        });
+        let whole = whole.count();
+        let Some(partial) = frames.get(whole) else { return Ok((sent, Accepted::All)) };
+        self.waiting(now_micros).push_message(partial.clone(), left);
+        let rest = self.queue(&frames[whole + 1..], bytes_max, now_micros);
+        Ok((sent, match rest {
+            Accepted::All => Accepted::All,
+            Accepted::First(more) => Accepted::First(whole + 1 + more),
+        }))
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(super) fn flush(&mut self, now_micros: u64) -> io::Result<Flushed> {
+        let Some(waiting) = &mut self.outbox else {
+            return Ok(Flushed { bytes: 0, is_empty: true });
+        };
+        let flushed = waiting.outbox.flush(&mut self.socket)?;
+        if flushed.bytes > 0 {
+            waiting.progressed_at = now_micros;
+            self.session.progressed(now_micros);
+        }
+        if flushed.is_empty {
+            self.outbox = None;
+        }
+        Ok(flushed)
+    }
+
+    /// Drops what waits, but for a frame that the peer has a part of.
+    pub(super) fn drop_unstarted(&mut self) {
+        if let Some(waiting) = &mut self.outbox {
+            waiting.outbox.drop_unstarted();
+            if waiting.outbox.is_empty() {
+                self.outbox = None;
+            }
+        }
+    }
+
+    /// One of its subscriptions stands in another place now.
+    pub(super) fn moved(&mut self, moved: &Moved) {
+        let mine = self.subscriptions.iter_mut().find(|own| **own == moved.from);
+        if let Some(own) = mine {
+            *own = moved.to;
+        }
+    }
+
+    fn waiting(&mut self, now_micros: u64) -> &mut Outbox {
+        let fresh = || Box::new(Waiting { outbox: Outbox::default(), progressed_at: now_micros });
+        &mut self.outbox.get_or_insert_with(fresh).outbox
+    }
+}
+
+fn write_some(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match socket.write(&bytes[sent..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(taken) => sent += taken,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sent)
+}

@@ -1,0 +1,276 @@
+//! Delivering a topic's news to its live subscribers, a slice at a time.
+//!
+//! A job is the fan-out of one batch of frames: who is next, and who was the last to join before
+//! it began. Between two slices the worker looks at its sockets again, so that a large fan-out
+//! keeps nobody waiting; news that comes meanwhile waits for the next job and makes that one
+//! deeper.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use smallvec::SmallVec;
+
+use super::Worker;
+use super::connection::{Accepted, Connection};
+use super::slots::ConnectionKey;
+use super::subscriptions::{Standing, Subscribed};
+use crate::api::reply;
+use crate::session::CloseReason;
+use crate::topic::{Batch, Gap, GapReason, LocalTopic, Message, Place, TopicHash, TopicStore};
+
+/// Writes of one turn, over all jobs and catch-ups.
+const WRITES_PER_TURN: usize = 256;
+/// Writes that one job makes before the next has its turn.
+const WRITES_PER_JOB: usize = 64;
+/// Messages of one job.
+pub(super) const JOB_MESSAGES_MAX: usize = 512;
+/// Jobs kept for the next topics, so that a fan-out allocates nothing.
+const SPARE_JOBS_MAX: usize = 64;
+
+/// One batch on its way to all live subscribers.
+#[derive(Default, Debug)]
+pub(super) struct Job {
+    frames: Vec<Message>,
+    /// Told before the frames, to those who have not read past it.
+    gap: Option<LiveGap>,
+    /// What had been read before it.
+    before: Place,
+    next: u32,
+    /// Subscribers from this place on have joined since.
+    end: u32,
+}
+
+/// Live subscribers were overtaken by eviction.
+#[derive(Debug)]
+struct LiveGap {
+    lost: Place,
+    /// The whole WebSocket frame of the `gap` message.
+    frame: Vec<u8>,
+}
+
+/// What waits for a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Work {
+    /// A topic with news or a job.
+    Topic(LocalTopic),
+    /// A connection that reads on by itself.
+    CatchUp(ConnectionKey),
+}
+
+/// What waits for a turn, in order.
+pub(super) type WorkQueue = VecDeque<Work>;
+
+impl Worker {
+    /// Notes that a topic has news.
+    pub(super) fn has_news(&mut self, local: LocalTopic) {
+        let Some(topic) = self.topics.get_mut(local) else { return };
+        topic.has_news = true;
+        if !std::mem::replace(&mut topic.is_queued, true) {
+            self.work.push_back(Work::Topic(local));
+        }
+    }
+
+    /// One turn: a slice of each fan-out and catch-up, round-robin.
+    pub(super) fn fan_out(&mut self) {
+        let mut writes = WRITES_PER_TURN;
+        while writes > 0
+            && let Some(work) = self.work.pop_front()
+        {
+            let made = match work {
+                Work::Topic(local) => self.work_on_topic(local, writes.min(WRITES_PER_JOB)),
+                Work::CatchUp(key) => self.catch_up(key),
+            };
+            writes = writes.saturating_sub(made.max(1));
+        }
+    }
+
+    fn work_on_topic(&mut self, local: LocalTopic, most: usize) -> usize {
+        let Some(topic) = self.topics.get_mut(local) else { return 0 };
+        let Some(mut job) = topic.job.take().or_else(|| self.begin_job(local)) else {
+            self.put_back(local);
+            return 0;
+        };
+        let writes = self.run_job(local, &mut job, most);
+        if job.next < job.end {
+            if let Some(topic) = self.topics.get_mut(local) {
+                topic.job = Some(job);
+            }
+        } else {
+            self.end_job(local, job);
+        }
+        self.put_back(local);
+        writes
+    }
+
+    /// Queues a topic again that has a job or news left.
+    fn put_back(&mut self, local: LocalTopic) {
+        let Some(topic) = self.topics.get_mut(local) else { return };
+        topic.is_queued = topic.job.is_some() || topic.has_news;
+        if topic.is_queued {
+            self.work.push_back(Work::Topic(local));
+        }
+    }
+
+    /// Reads the log, which also clears the worker's mark there: the next message brings news again.
+    fn begin_job(&mut self, local: LocalTopic) -> Option<Box<Job>> {
+        let topic = self.topics.get_mut(local)?;
+        if !std::mem::take(&mut topic.has_news) {
+            return None;
+        }
+        // Without live subscribers nothing is to be read, but the worker moves on all the same.
+        let batch = topic.has_live().then_some(Batch {
+            messages_max: JOB_MESSAGES_MAX,
+            bytes_max: self.limits.outbox_bytes_max / 2,
+        });
+        let mut job = self.spare_jobs.pop().unwrap_or_default();
+        let store = &self.shared.store;
+        let reading = store.take_news(topic.handle, self.index, batch, self.now, &mut job.frames)?;
+        job.before = std::mem::replace(&mut topic.read, reading.place);
+        topic.has_news = reading.more;
+        let lost = reading.lost.filter(|_| batch.is_some());
+        job.gap = lost.map(|lost| LiveGap::new(store, topic, job.before, lost));
+        if job.frames.is_empty() && job.gap.is_none() {
+            self.spare_jobs.push(job);
+            return None;
+        }
+        job.next = 0;
+        job.end = topic.places() as u32;
+        if topic.meter.is_none() {
+            topic.meter = store.meter(topic.handle);
+        }
+        Some(job)
+    }
+
+    /// Makes at most `most` writes of a job, and says how many it made.
+    fn run_job(&mut self, local: LocalTopic, job: &mut Job, most: usize) -> usize {
+        let Some(topic) = self.topics.get_mut(local) else { return 0 };
+        let slices: SmallVec<[IoSlice<'_>; 64]> =
+            job.frames.iter().map(|message| IoSlice::new(message.frame())).collect();
+        let batch = FrameBatch { job, slices: &slices, bytes_max: self.limits.outbox_bytes_max };
+        let (mut next, mut writes, mut delivered, mut bytes) = (job.next, 0, 0, 0);
+        while next < job.end && writes < most {
+            let subscriber = topic.subscriber(next);
+            next += 1;
+            if subscriber.standing != Standing::Live {
+                continue;
+            }
+            let key = subscriber.key;
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            if connection.marks.is_doomed {
+                continue;
+            }
+            writes += 1;
+            match batch.deliver(connection, subscriber.place, self.now.monotonic_micros) {
+                Ok(delivery) => {
+                    delivered += delivery.frames as u64;
+                    bytes += delivery.bytes as u64;
+                    if let Some(place) = delivery.stopped_at {
+                        subscriber.standing = Standing::Behind;
+                        subscriber.place = place;
+                        connection.behind += 1;
+                        self.metrics.subscriber_fell_behind();
+                    }
+                    let waits = connection.has_outbox() && !connection.marks.is_touched;
+                    if waits {
+                        connection.marks.is_touched = true;
+                        self.touched.push(key);
+                    }
+                }
+                Err(_) => Worker::doom(&mut self.doomed, connection, key, CloseReason::Gone),
+            }
+        }
+        drop(slices);
+        job.next = next;
+        self.metrics.delivered(delivered, bytes);
+        if let Some(meter) = &topic.meter {
+            meter.delivered(delivered);
+        }
+        if let Some(oldest) = job.frames.first() {
+            let since = self.clock.now().monotonic_micros.saturating_sub(oldest.stored_at());
+            self.metrics.publish_to_delivery(since, delivered);
+        }
+        writes
+    }
+
+    /// Takes the tombstones away that subscribers left during the job, and with the last of them
+    /// the topic.
+    fn end_job(&mut self, local: LocalTopic, mut job: Box<Job>) {
+        while let Some(buried) = self.topics.bury(local) {
+            if let Some(moved) = buried
+                && let Some(connection) = self.connections.get_mut(moved.key)
+            {
+                connection.moved(&moved);
+            }
+        }
+        self.drop_topic_if_unused(local);
+        job.frames.clear();
+        job.gap = None;
+        if self.spare_jobs.len() < SPARE_JOBS_MAX {
+            // One burst must not leave its room behind for ever.
+            job.frames.shrink_to(JOB_MESSAGES_MAX);
+            self.spare_jobs.push(job);
+        }
+    }
+}
+
+/// A job's frames, ready to be written.
+struct FrameBatch<'a> {
+    job: &'a Job,
+    slices: &'a [IoSlice<'a>],
+    bytes_max: usize,
+}
+
+/// What became of a batch at one subscriber.
+struct Delivery {
+    /// Frames that the socket or the outbox took.
+    frames: usize,
+    /// Bytes that the socket took at once.
+    bytes: usize,
+    /// Behind which place it reads on by itself, when the outbox is at its bound.
+    stopped_at: Option<Place>,
+}
+
+impl FrameBatch<'_> {
+    fn deliver(&self, connection: &mut Connection, joined: Place, now: u64) -> io::Result<Delivery> {
+        let frames = &self.job.frames[..];
+        let known = frames.partition_point(|frame| frame.sequence() <= joined.sequence);
+        let mut direct = !connection.has_outbox() && connection.subscriptions.len() == 1;
+        if let Some(gap) = self.job.gap.as_ref().filter(|gap| joined.sequence < gap.lost.sequence) {
+            connection.queue_answer(&gap.frame, now);
+            direct = false;
+        }
+        let fresh = &frames[known..];
+        if fresh.is_empty() {
+            return Ok(Delivery { frames: 0, bytes: 0, stopped_at: None });
+        }
+        let (bytes, accepted) = if direct {
+            connection.write(fresh, &self.slices[known..], self.bytes_max, now)?
+        } else {
+            (0, connection.queue(fresh, self.bytes_max, now))
+        };
+        let Accepted::First(count) = accepted else {
+            return Ok(Delivery { frames: fresh.len(), bytes, stopped_at: None });
+        };
+        let last = (known + count).checked_sub(1).map(|index| place_of(&frames[index]));
+        let before = if joined.sequence > self.job.before.sequence { joined } else { self.job.before };
+        Ok(Delivery { frames: count, bytes, stopped_at: Some(last.unwrap_or(before)) })
+    }
+}
+
+impl LiveGap {
+    fn new(store: &TopicStore, topic: &Subscribed, before: Place, lost: Place) -> LiveGap {
+        let hash = TopicHash::of(topic.name.as_str());
+        let gap = Gap {
+            from: store.id(hash, before.position),
+            to: store.id(hash, lost.position),
+            reason: GapReason::Trimmed,
+        };
+        let mut frame = Vec::new();
+        reply::gap_frame(&topic.name, &gap, &mut frame);
+        LiveGap { lost, frame }
+    }
+}
+
+fn place_of(message: &Message) -> Place {
+    Place { sequence: message.sequence(), position: message.position() }
+}

@@ -1,0 +1,198 @@
+//! What waits for one socket to take it: references to messages, and answers.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write};
+
+use smallvec::SmallVec;
+
+use crate::topic::Message;
+
+/// Slices of one `writev`; the kernel takes no more than 1,024 (`IOV_MAX`).
+const SLICES_MAX: usize = 128;
+
+/// Bytes of answers that may wait beyond the bound for messages; past that the connection is not
+/// read (a peer that asks must also listen).
+pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes waiting for one connection, in order. Exists only while there are some.
+#[derive(Default, Debug)]
+pub(super) struct Outbox {
+    chunks: VecDeque<Chunk>,
+    /// `0 <= front_sent < length of the front chunk`.
+    front_sent: usize,
+    message_bytes: usize,
+    answer_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Message(Message),
+    Answer(Box<[u8]>),
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Message(message) => message.frame(),
+            Chunk::Answer(bytes) => bytes,
+        }
+    }
+}
+
+/// How a flush ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Flushed {
+    /// Bytes that the socket took.
+    pub(super) bytes: usize,
+    /// Nothing is left.
+    pub(super) is_empty: bool,
+}
+
+impl Outbox {
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Bytes of messages, in full also while one is partly sent.
+    pub(super) fn message_bytes(&self) -> usize {
+        self.message_bytes
+    }
+
+    /// Bytes of answers, in full also while one is partly sent.
+    pub(super) fn answer_bytes(&self) -> usize {
+        self.answer_bytes
+    }
+
+    /// Queues a message of which the socket has taken `sent` bytes already, which it may have only
+    /// if nothing waits before it.
+    pub(super) fn push_message(&mut self, message: Message, sent: usize) {
+        debug_assert!(sent == 0 || self.is_empty());
+        debug_assert!(sent < message.frame().len());
+        self.message_bytes += message.frame().len();
+        self.front_sent += sent;
+        self.chunks.push_back(Chunk::Message(message));
+    }
+
+    /// Queues a copy of answer bytes.
+    pub(super) fn push_answer(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.answer_bytes += bytes.len();
+            self.chunks.push_back(Chunk::Answer(bytes.into()));
+        }
+    }
+
+    /// Forgets everything but what must be finished: a frame that the socket has taken a part of.
+    pub(super) fn drop_unstarted(&mut self) {
+        let keep = usize::from(self.front_sent > 0);
+        for chunk in self.chunks.drain(keep..) {
+            match chunk {
+                Chunk::Message(message) => self.message_bytes -= message.frame().len(),
+                Chunk::Answer(bytes) => self.answer_bytes -= bytes.len(),
+            }
+        }
+    }
+
+    /// Writes until nothing is left or the socket takes no more.
+    ///
+    /// # Errors
+    /// Those of the socket, but for `WouldBlock` and `Interrupted`.
+    pub(super) fn flush(&mut self, socket: &mut impl Write) -> io::Result<Flushed> {
+        let mut bytes = 0;
+        while !self.is_empty() {
+            let mut slices = SmallVec::<[IoSlice<'_>; SLICES_MAX]>::new();
+            let chunks = self.chunks.iter().take(SLICES_MAX);
+            slices.extend(chunks.map(|chunk| IoSlice::new(chunk.bytes())));
+            slices[0].advance(self.front_sent);
+            match socket.write_vectored(&slices) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => {
+                    drop(slices);
+                    self.sent(sent);
+                    bytes += sent;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Flushed { bytes, is_empty: self.is_empty() })
+    }
+
+    fn sent(&mut self, mut sent: usize) {
+        sent += self.front_sent;
+        while let Some(front) = self.chunks.front() {
+            let len = front.bytes().len();
+            if sent < len {
+                break;
+            }
+            match front {
+                Chunk::Message(_) => self.message_bytes -= len,
+                Chunk::Answer(_) => self.answer_bytes -= len,
+            }
+            sent -= len;
+            self.chunks.pop_front();
+        }
+        self.front_sent = sent;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Takes a few bytes at a time, and now and then none.
+    struct Socket {
+        takes: Vec<usize>,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Socket {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.takes.pop() {
+                None | Some(0) => Err(io::ErrorKind::WouldBlock.into()),
+                Some(take) => {
+                    let take = take.min(bytes.len());
+                    self.taken.extend_from_slice(&bytes[..take]);
+                    Ok(take)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_leave_in_order_whatever_the_socket_takes(
+            answers in prop::collection::vec("[a-z]{1,9}", 1..20),
+            takes in prop::collection::vec(0usize..12, 0..80),
+        ) {
+            let mut outbox = Outbox::default();
+            for answer in &answers {
+                outbox.push_answer(answer.as_bytes());
+            }
+            let mut socket = Socket { takes, taken: Vec::new() };
+            while !socket.takes.is_empty() {
+                outbox.flush(&mut socket).unwrap();
+            }
+            let all = answers.concat();
+            prop_assert!(all.as_bytes().starts_with(&socket.taken));
+            outbox.drop_unstarted();
+            let finished: usize = answers.iter().scan(0, |at, answer| {
+                *at += answer.len();
+                Some(*at)
+            }).find(|at| *at >= socket.taken.len()).unwrap_or(0);
+            socket.takes = vec![usize::MAX; 2];
+            if outbox.answer_bytes() > 0 {
+                outbox.flush(&mut socket).unwrap();
+                prop_assert_eq!(socket.taken.len(), finished, "only the frame in progress");
+            }
+            prop_assert!(outbox.is_empty());
+            prop_assert_eq!((outbox.answer_bytes(), outbox.message_bytes()), (0, 0));
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The topics that this worker's connections subscribe to, and who they are.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::fan_out::Job;
+use super::slots::ConnectionKey;
+use crate::topic::{LocalTopic, Place, TopicHandle, TopicMeter, TopicName};
+
+/// A topic in which this worker has interest.
+#[derive(Debug)]
+pub(super) struct Subscribed {
+    pub(super) handle: TopicHandle,
+    pub(super) name: TopicName,
+    /// What live subscribers have been given, or are being given by the job.
+    pub(super) read: Place,
+    subscribers: SmallVec<[Subscriber; 1]>,
+    /// The fan-out under way. While there is one, places in `subscribers` do not move.
+    pub(super) job: Option<Box<Job>>,
+    /// Waits for its turn in the fan-out.
+    pub(super) is_queued: bool,
+    /// The log has something that no job has read yet.
+    pub(super) has_news: bool,
+    pub(super) meter: Option<Arc<TopicMeter>>,
+}
+
+/// One connection's subscription, as the topic sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subscriber {
+    pub(super) key: ConnectionKey,
+    pub(super) standing: Standing,
+    /// `on_lag` is `skip`, not `disconnect`.
+    pub(super) skips: bool,
+    /// Everything up to here is not for it any more. Behind: how far it has read on its own. Live:
+    /// where it joined; the worker's own place counts when that is further.
+    pub(super) place: Place,
+}
+
+/// How a subscriber gets its messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// From the fan-out, like all others.
+    Live,
+    /// From the log, from a position of its own.
+    Behind,
+    /// Not at all: it left during a job.
+    Gone,
+}
+
+/// Where a connection finds its own entry: which topic, which place among its subscribers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SubscriptionRef {
+    pub(super) topic: LocalTopic,
+    pub(super) index: u32,
+}
+
+/// A subscriber has moved to another place: its connection must hear of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Moved {
+    pub(super) key: ConnectionKey,
+    pub(super) from: SubscriptionRef,
+    pub(super) to: SubscriptionRef,
+}
+
+impl Subscribed {
+    /// A topic without subscribers.
+    pub(super) fn new(handle: TopicHandle, name: TopicName, read: Place) -> Subscribed {
+        Subscribed {
+            handle,
+            name,
+            read,
+            subscribers: SmallVec::new(),
+            job: None,
+            is_queued: false,
+            has_news: false,
+            meter: None,
+        }
+    }
+
+    /// Places taken, those of subscribers that are gone included.
+    pub(super) fn places(&self) -> usize {
+        self.subscribers.len()
+    }
+
+    /// Whether any subscriber takes part in the fan-out.
+    pub(super) fn has_live(&self) -> bool {
+        self.subscribers.iter().any(|subscriber| subscriber.standing == Standing::Live)
+    }
+
+    /// The subscriber at a place.
+    pub(super) fn subscriber(&mut self, index: u32) -> &mut Subscriber {
+        &mut self.subscribers[index as usize]
+    }
+
+    fn take_out(&mut self, local: LocalTopic, index: u32) -> Option<Moved> {
+        self.subscribers.swap_remove(index as usize);
+        let moved = self.subscribers.get(index as usize)?;
+        let from = SubscriptionRef { topic: local, index: self.subscribers.len() as u32 };
+        Some(Moved { key: moved.key, from, to: SubscriptionRef { topic: local, index } })
+    }
+}
+
+/// All of them, by the number that the store hands back with news.
+#[derive(Default, Debug)]
+pub(super) struct Subscriptions {
+    topics: Vec<Option<Box<Subscribed>>>,
+    vacant: Vec<LocalTopic>,
+}
+
+impl Subscriptions {
+    /// The number that the next topic will get.
+    pub(super) fn vacant(&self) -> LocalTopic {
+        self.vacant.last().copied().unwrap_or(self.topics.len() as LocalTopic)
+    }
+
+    /// Adds a topic under the number that [`Subscriptions::vacant`] told.
+    pub(super) fn insert(&mut self, topic: Subscribed) {
+        match self.vacant.pop() {
+            Some(local) => self.topics[local as usize] = Some(Box::new(topic)),
+            None => self.topics.push(Some(Box::new(topic))),
+        }
+    }
+
+    /// A topic, unless its number is out of use.
+    pub(super) fn get(&self, local: LocalTopic) -> Option<&Subscribed> {
+        self.topics.get(local as usize)?.as_deref()
+    }
+
+    /// A topic, unless its number is out of use.
+    pub(super) fn get_mut(&mut self, local: LocalTopic) -> Option<&mut Subscribed> {
+        self.topics.get_mut(local as usize)?.as_deref_mut()
+    }
+
+    /// Numbers of all topics.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = LocalTopic> {
+        let taken = self.topics.iter().enumerate().filter(|(_, topic)| topic.is_some());
+        taken.map(|(index, _)| index as LocalTopic)
+    }
+
+    /// Adds a subscriber, behind the end of a job that is under way.
+    pub(super) fn join(&mut self, local: LocalTopic, subscriber: Subscriber) -> SubscriptionRef {
+        let topic = self.get_mut(local).expect("joined right after it was found or inserted");
+        topic.subscribers.push(subscriber);
+        SubscriptionRef { topic: local, index: (topic.subscribers.len() - 1) as u32 }
+    }
+
+    /// Removes a subscriber. During a job it leaves a tombstone, see [`Subscriptions::bury`].
+    pub(super) fn leave(&mut self, at: SubscriptionRef) -> Option<Moved> {
+        let topic = self.get_mut(at.topic)?;
+        if topic.job.is_some() {
+            topic.subscriber(at.index).standing = Standing::Gone;
+            return None;
+        }
+        topic.take_out(at.topic, at.index)
+    }
+
+    /// Removes the tombstones that a job has left, from the end, one at each call: `None` when
+    /// there are no more.
+    pub(super) fn bury(&mut self, local: LocalTopic) -> Option<Option<Moved>> {
+        let topic = self.get_mut(local)?;
+        let is_gone = |subscriber: &Subscriber| subscriber.standing == Standing::Gone;
+        let index = topic.subscribers.iter().rposition(is_gone)?;
+        Some(topic.take_out(local, index as u32))
+    }
+
+    /// Takes a topic out that nobody subscribes to any more, and returns its handle.
+    pub(super) fn remove_if_unused(&mut self, local: LocalTopic) -> Option<TopicHandle> {
+        let topic = self.get(local)?;
+        if topic.places() > 0 || topic.job.is_some() {
+            return None;
+        }
+        let topic = self.topics[local as usize].take()?;
+        self.vacant.push(local);
+        Some(topic.handle)
+    }
+}
