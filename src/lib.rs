@@ -5,3 +5,4 @@ pub mod fanout;
 pub mod http;
 pub mod moment;
 pub mod topic;
+pub mod ws;
