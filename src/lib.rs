@@ -1,6 +1,8 @@
 //! Pulsar Proxy: JSON messages in over HTTP, out over WebSocket.
 
 pub mod api;
+pub mod cli;
+pub mod config;
 pub mod fanout;
 pub mod http;
 pub mod moment;
