@@ -5,5 +5,6 @@ pub mod cli;
 pub mod config;
 pub mod fanout;
 pub mod http;
+pub mod logging;
 pub mod moment;
 pub mod topic;
