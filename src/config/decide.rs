@@ -165,8 +165,8 @@ fn size(Size(bytes): Size) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Layers;
     use crate::config::catalogue::SETTINGS;
-    use crate::config::{HTTP_CONNECTIONS_RESERVED, Layers};
     use std::time::Duration;
 
     const MACHINE: Machine = Machine {
@@ -373,7 +373,6 @@ mod tests {
                 )
             );
         }
-        assert_eq!(HTTP_CONNECTIONS_RESERVED, 16);
     }
 
     #[test]
