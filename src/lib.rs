@@ -1,8 +1,11 @@
 //! Pulsar Proxy: JSON messages in over HTTP, out over WebSocket.
 
 pub mod api;
+pub mod cli;
+pub mod config;
 pub mod fanout;
 pub mod http;
+pub mod logging;
 pub mod moment;
 pub mod topic;
 pub mod ws;

@@ -1,3 +1,56 @@
-//! The `pulsar-proxy` program.
+//! The `pulsar-proxy` program: parses the settings, starts the log, and runs the server.
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use pulsar_proxy::cli::{self, Refusal, Start, Surroundings};
+use pulsar_proxy::config::Config;
+use pulsar_proxy::logging;
+
+/// A wrong flag, setting or file; the operator must change something before the next start.
+const EXIT_WRONG_SETTINGS: u8 = 2;
+
+fn main() -> ExitCode {
+    match cli::parse(Surroundings::of_process()) {
+        Ok(start) => serve(start),
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+fn serve(Start { config, warnings }: Start) -> ExitCode {
+    let _flush = match logging::start(config.log_level, config.log_format) {
+        Ok(flush) => flush,
+        Err(error) => {
+            complain(&format!("the log cannot be started: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    run(&config)
+}
+
+fn run(_config: &Config) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+/// Says why there is no server: help and version on stdout, all else on stderr.
+fn refuse(refusal: &Refusal) -> ExitCode {
+    match refusal {
+        Refusal::Usage(error) => {
+            // Who closed the output does not want to read it.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_WRONG_SETTINGS))
+        }
+        Refusal::Config(error) => {
+            complain(&error.to_string());
+            ExitCode::from(EXIT_WRONG_SETTINGS)
+        }
+    }
+}
+
+/// Writes a sentence to stderr, as far as that is open.
+fn complain(sentence: &str) {
+    let _ = writeln!(std::io::stderr(), "pulsar-proxy: {sentence}");
+}

@@ -1,0 +1,154 @@
+//! From the command line and its surroundings to a [`Config`]. Reads the settings files, validates, and
+//! never acts: what it finds is returned, also the text of `--help`.
+
+mod files;
+mod machine;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::config::{self, About, Config, ConfigError, Layers, Machine, SETTINGS, Shape};
+
+pub use machine::detect as detect_machine;
+
+/// What the program is started with and in. Handed in, so that tests need not change their process.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Program name and arguments.
+    pub arguments: Vec<OsString>,
+    /// The process environment; names that are not Unicode are nobody's.
+    pub environment: BTreeMap<String, OsString>,
+    /// The working directory, in which `.env` may be.
+    pub directory: PathBuf,
+    /// Cores and memory.
+    pub machine: Machine,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn of_process() -> Surroundings {
+        let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
+        Surroundings {
+            arguments: std::env::args_os().collect(),
+            environment: std::env::vars_os().filter_map(named).collect(),
+            directory: PathBuf::from("."),
+            machine: detect_machine(),
+        }
+    }
+}
+
+/// A server that may start.
+#[derive(Debug)]
+pub struct Start {
+    /// The decided settings.
+    pub config: Config,
+    /// What the operator should be told as soon as there is a log.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is nothing to start.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Help or version was asked for, or the command line has a flag that does not exist.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Reads command line, environment, `.env` and settings file, and decides the settings.
+///
+/// # Errors
+///
+/// Help and version, which are no failures ([`clap::Error::exit_code`] says so), and everything that is
+/// wrong with flags, files and settings.
+pub fn parse(surroundings: Surroundings) -> Result<Start, Refusal> {
+    let matches = command().try_get_matches_from(surroundings.arguments)?;
+    // `serve` has the flags of the bare program; clap takes them on one side of it only.
+    let matches = matches.subcommand_matches("serve").unwrap_or(&matches);
+    let mut layers = Layers {
+        flags: flags(matches),
+        environment: surroundings.environment,
+        dotenv: files::read_dotenv(&surroundings.directory)?,
+        file: None,
+    };
+    if let Some(given) = layers.config_file()? {
+        let path = surroundings.directory.join(&given.text);
+        let table = files::read_toml(&path, &given)?;
+        layers.file = Some((Path::new(&given.text).to_owned(), table));
+    }
+    let (config, warnings) = config::decide(&layers.merge()?, surroundings.machine)?;
+    Ok(Start { config, warnings })
+}
+
+/// The command line, made from the declarations of the settings.
+fn command() -> Command {
+    let serve = Command::new("serve").about("Serve; what the program does without a subcommand");
+    with_settings(Command::new("pulsar-proxy"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(env!("CARGO_PKG_DESCRIPTION"))
+        .after_help(AFTER_HELP)
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand(with_settings(serve).after_help(AFTER_HELP))
+}
+
+const AFTER_HELP: &str = "\
+Precedence: flag, environment, .env in the working directory, file of --config, default.
+Of several environment names the first that is listed wins; an empty variable counts as unset.
+Durations: 500ms, 10s, 1m30s, or plain seconds. Sizes: 64KiB, 1MiB, or plain bytes.
+Switches: --flag alone is on; true, 1, yes, on, false, 0, no and off are understood.
+Lists: commas, or the flag again.";
+
+fn with_settings(command: Command) -> Command {
+    command.args(
+        SETTINGS
+            .iter()
+            .map(|setting| argument(setting.about(), &setting.default_text())),
+    )
+}
+
+fn argument(about: &'static About, default: &str) -> Arg {
+    let argument = Arg::new(about.name)
+        .long(about.name)
+        .value_name(about.value_name)
+        .help_heading(about.group.heading())
+        .help(help(about, default))
+        .allow_negative_numbers(true);
+    match about.shape {
+        Shape::One => argument,
+        Shape::List => argument.action(ArgAction::Append),
+        Shape::Switch => argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("on"),
+    }
+}
+
+fn help(about: &About, default: &str) -> String {
+    let default = if default.is_empty() { "none" } else { default };
+    let note = if about.built {
+        ""
+    } else {
+        "; this version takes no other"
+    };
+    let names = about.environment_names().join(", ");
+    format!("{} [default: {default}{note}] [env: {names}]", about.help)
+}
+
+/// The flags that were given, as texts.
+fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
+    let names = SETTINGS.iter().map(|setting| setting.about().name);
+    let given = |name: &'static str| {
+        let texts: Vec<&str> = matches
+            .get_many::<String>(name)?
+            .map(String::as_str)
+            .collect();
+        Some((name, texts.join(",")))
+    };
+    names.filter_map(given).collect()
+}

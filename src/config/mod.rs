@@ -1,0 +1,185 @@
+//! Every limit and default: what can be set, what was typed, and what was decided from it.
+//!
+//! [`Layers`] holds the sources as text, [`Layers::merge`] picks the strongest for each setting, and
+//! [`decide`] turns that into a [`Config`], in which everything is parsed, in bounds and consistent. Nothing
+//! here reads a file or the environment; the caller does, and hands in what it found.
+
+mod catalogue;
+mod check;
+mod decide;
+mod error;
+mod read;
+#[cfg(test)]
+mod readme;
+mod table;
+mod typed;
+mod value;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+pub(crate) use catalogue::SETTINGS;
+pub use catalogue::{ENVELOPE_BYTES_MAX, HEADERS_LIMIT, HTTP_CONNECTIONS_RESERVED, WORKERS_MAX};
+pub use decide::decide;
+pub use error::{ConfigError, Source};
+pub(crate) use table::{About, Shape};
+pub use typed::{Given, Layers, Typed};
+
+/// Time in which the first subscribe of a WebSocket connection is due (SPEC section 5). It is no setting:
+/// a client that has opened a connection has no reason to wait.
+pub const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the machine offers, from which some defaults follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Cores that this process may use, at least 1.
+    pub cores: usize,
+    /// Bytes of memory that this process may use.
+    pub memory: u64,
+}
+
+/// The decided settings. All bounds are inclusive and hold for the whole process unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Address to listen on; loopback unless `insecure_no_auth`.
+    pub host: IpAddr,
+    /// Port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// Worker threads, 1 to [`WORKERS_MAX`].
+    pub workers: usize,
+    /// Name of this installation, not empty.
+    pub app_name: String,
+    /// Time between SIGTERM and the end of listening.
+    pub drain_delay: Duration,
+    /// Time in which connections are closed at shutdown.
+    pub drain_timeout: Duration,
+
+    /// Age at which a message leaves the history in memory.
+    pub hot_tier_retention: Duration,
+    /// Messages in the history of one topic, at least 1.
+    pub max_messages_per_topic: usize,
+    /// Bytes in the history of one topic; at least one message of the largest size.
+    pub topic_bytes_max: usize,
+    /// Bytes of all histories, outboxes and pending messages together; at least one outbox.
+    pub memory_max: usize,
+
+    /// WebSocket connections, streams and polling clients at a time, at least 1.
+    pub max_connections: usize,
+    /// Other connections at a time, more than [`HTTP_CONNECTIONS_RESERVED`].
+    pub http_connections_max: usize,
+    /// Topics at a time, at least 1.
+    pub topics_max: usize,
+    /// Bytes of a request body or of a WebSocket message from a client, 1 KiB to 64 MiB.
+    pub max_message_size: usize,
+    /// Topics of one connection at a time, at least 1.
+    pub subscriptions_max: usize,
+
+    /// Time for the head of a request, from its first byte.
+    pub head_timeout: Duration,
+    /// Time for the body of a request.
+    pub body_timeout: Duration,
+    /// Time that a connection may be idle between two requests.
+    pub keep_alive_timeout: Duration,
+    /// Bytes of request line and headers; more than `target_bytes_max`.
+    pub head_bytes_max: usize,
+    /// Headers of a request, 1 to [`HEADERS_LIMIT`].
+    pub headers_max: usize,
+    /// Bytes of the request target.
+    pub target_bytes_max: usize,
+    /// Pipelined requests held for one connection before reading stops, at least 1.
+    pub pipeline_max: usize,
+
+    /// Idle time until the server pings; shorter than `ws_idle_timeout`.
+    pub ws_ping_interval: Duration,
+    /// Time without a sign of life after which a WebSocket connection is closed.
+    pub ws_idle_timeout: Duration,
+    /// Time that a slow consumer may take nothing of what waits for it.
+    pub lag_timeout: Duration,
+    /// Whether `/ws/echo` is served.
+    pub ws_echo: bool,
+    /// Bytes that wait for one connection; at least [`message_bytes_max`](Self::message_bytes_max).
+    pub outbox_bytes_max: usize,
+
+    /// Whether the operator allowed to listen on any address without credentials.
+    pub insecure_no_auth: bool,
+    /// Origins that may use the server, as browsers send them: lower case, without default port, or `null`.
+    pub allowed_origins: Vec<String>,
+    /// Hosts that requests may name beside loopback ones.
+    pub allowed_hosts: AllowedHosts,
+
+    /// Least level that is logged.
+    pub log_level: LogLevel,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// Topics with metrics of their own.
+    pub metrics_topics_max: usize,
+}
+
+impl Config {
+    /// Host and port.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
+    }
+
+    /// Bytes that the largest message takes when it is delivered or kept.
+    pub fn message_bytes_max(&self) -> usize {
+        self.max_message_size + ENVELOPE_BYTES_MAX
+    }
+}
+
+/// Which hosts a request may name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedHosts {
+    /// Any; a reverse proxy in front may pass on whatever it serves.
+    Any,
+    /// These and loopback ones: lower case, without port, IPv6 addresses without brackets.
+    Listed(Vec<String>),
+}
+
+/// How serious an event is; ordered from the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// For those who look for a fault.
+    Debug,
+    /// What the server does.
+    Info,
+    /// What an operator should look at some day.
+    Warning,
+    /// What failed.
+    Error,
+    /// What ends the server.
+    Critical,
+}
+
+impl LogLevel {
+    /// Every level, the least first.
+    pub const ALL: [LogLevel; 5] = [
+        LogLevel::Debug,
+        LogLevel::Info,
+        LogLevel::Warning,
+        LogLevel::Error,
+        LogLevel::Critical,
+    ];
+
+    /// The name that is accepted and printed.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogLevel::Debug => "DEBUG",
+            LogLevel::Info => "INFO",
+            LogLevel::Warning => "WARNING",
+            LogLevel::Error => "ERROR",
+            LogLevel::Critical => "CRITICAL",
+        }
+    }
+}
+
+/// The form of the log on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// A line that people read.
+    Text,
+    /// A JSON object on one line.
+    Json,
+}

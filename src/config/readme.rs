@@ -1,0 +1,69 @@
+//! The table of settings in the README, which follows from their declarations.
+//!
+//! `UPDATE_README=1 cargo test --lib readme` writes it anew.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use super::SETTINGS;
+use super::table::{About, Declared};
+
+const START: &str = "<!-- settings -->\n";
+const END: &str = "<!-- /settings -->";
+
+/// The table in Markdown: one for each heading of `--help`.
+fn markdown() -> String {
+    let mut text = String::new();
+    let mut group = None;
+    for setting in SETTINGS {
+        let about = setting.about();
+        if group != Some(about.group) {
+            group = Some(about.group);
+            let heading = about.group.heading();
+            write!(text, "\n**{heading}**\n\n").expect("a String takes everything");
+            text.push_str("| flag | default | environment | meaning |\n|---|---|---|---|\n");
+        }
+        text.push_str(&row(setting, about));
+    }
+    text.push('\n');
+    text
+}
+
+fn row(setting: &dyn Declared, about: &About) -> String {
+    let default = match setting.default_text() {
+        text if text.is_empty() => "none".to_owned(),
+        text if text.contains(' ') && about.plain_name != Some("APP_NAME") => text,
+        text => format!("`{text}`"),
+    };
+    let names: Vec<String> = about
+        .environment_names()
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let note = if about.built {
+        ""
+    } else {
+        ". This version takes the default only"
+    };
+    let (name, names, help) = (about.name, names.join(", "), about.help);
+    format!("| `--{name}` | {default} | {names} | {help}{note} |\n")
+}
+
+#[test]
+fn the_readme_lists_every_setting() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let Some((before, rest)) = readme.split_once(START) else {
+        return;
+    };
+    let (table, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE_README").is_some() {
+        std::fs::write(&path, format!("{before}{START}{}{END}{after}", markdown())).unwrap();
+        return;
+    }
+    assert_eq!(
+        table,
+        markdown(),
+        "run UPDATE_README=1 cargo test --lib readme to write the table anew"
+    );
+}
