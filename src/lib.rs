@@ -7,5 +7,6 @@ pub mod fanout;
 pub mod http;
 pub mod logging;
 pub mod moment;
+pub mod session;
 pub mod topic;
 pub mod ws;
