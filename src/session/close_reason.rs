@@ -1,6 +1,6 @@
 //! Every way in which a connection ends.
 
-use crate::ws::close::CloseCode;
+use crate::ws::CloseCode;
 
 /// Why a connection ends: it labels the metric and the log line, and picks the close code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,90 @@
+//! What a session may know beside the bytes: the time, its limits, and where ids come from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::origin::AccessPolicy;
+use crate::http::HeadLimits;
+use crate::moment::{Moment, micros};
+use crate::topic::Budget;
+use crate::ws::AssemblerLimits;
+
+/// Fragments of one message that an application sends; the echo path takes more.
+const FRAGMENTS_MAX: u32 = 1024;
+/// The echo path exists for conformance suites, whose largest messages these are.
+const ECHO_LIMITS: AssemblerLimits =
+    AssemblerLimits { message_bytes_max: 16 << 20, fragments_max: 65_536 };
+
+/// Bounds of one conversation, as plain values. Times are in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// Bounds of a request's head.
+    pub head: HeadLimits,
+    /// Bytes of an HTTP body or a WebSocket message.
+    pub message_bytes_max: usize,
+    /// Time for a head, from its first byte or the start of the connection.
+    pub head_timeout: u64,
+    /// Time for a body, from the end of its head.
+    pub body_timeout: u64,
+    /// Time between two requests.
+    pub keep_alive_timeout: u64,
+    /// Time for the first subscribe.
+    pub subscribe_timeout: u64,
+    /// Silence after which a WebSocket client is pinged.
+    pub ping_interval: u64,
+    /// Silence after which a WebSocket is closed.
+    pub idle_timeout: u64,
+    /// Whether `/ws/echo` exists.
+    pub has_echo: bool,
+}
+
+impl SessionLimits {
+    /// Bounds of a WebSocket message.
+    pub fn assembler(&self, is_echo: bool) -> AssemblerLimits {
+        if is_echo {
+            return ECHO_LIMITS;
+        }
+        AssemblerLimits {
+            message_bytes_max: self.message_bytes_max,
+            fragments_max: FRAGMENTS_MAX,
+        }
+    }
+}
+
+/// Time for the head on one of the last places, which are for operators.
+pub(super) const RESERVED_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a session is given with each event.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Now.
+    pub now: Moment,
+    /// Now, as HTTP's `Date` says it.
+    pub date: &'a str,
+    /// Bounds.
+    pub limits: &'a SessionLimits,
+    /// Which origins and hosts are served.
+    pub access: &'a AccessPolicy,
+    /// Where messages are counted.
+    pub budget: &'a Arc<Budget>,
+    /// Room for one text at a time; empty between two uses.
+    pub scratch: &'a mut Vec<u8>,
+    /// Where ids of requests and sessions come from; they are no secrets.
+    pub random: &'a mut fastrand::Rng,
+    /// The server is stopping: answers say that the connection ends.
+    pub is_draining: bool,
+    /// The connection has one of the last places: only operators' requests are answered.
+    pub is_reserved: bool,
+}
+
+impl Context<'_> {
+    /// The monotonic time that lies `span` microseconds ahead.
+    pub(super) fn in_micros(&self, span: u64) -> u64 {
+        self.now.monotonic_micros.saturating_add(span)
+    }
+
+    /// The end of a message's `ttl`.
+    pub(super) fn expiry(&self, ttl: Option<u64>) -> u64 {
+        ttl.map_or(u64::MAX, |seconds| self.in_micros(micros(Duration::from_secs(seconds))))
+    }
+}

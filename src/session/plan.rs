@@ -1,0 +1,134 @@
+//! From a request's head to what will be done when its body is complete.
+
+use super::answer::Answer;
+use super::context::Context;
+use super::request::{Ticket, handler};
+use crate::api::error::ErrorCode;
+use crate::api::origin::{CorsGrant, is_preflight};
+use crate::api::route::{self, Route, Routed};
+use crate::http::{Framing, Method, RequestHead, Version, percent_decode};
+use crate::ws::handshake::{self, Accept, HandshakeError, HandshakeRequest};
+
+/// What a request leads to.
+#[derive(Debug)]
+pub(super) enum Plan {
+    PublishOne,
+    PublishBulk,
+    Upgrade { accept: Accept, is_echo: bool },
+    Health,
+    Ready,
+    Metrics,
+    /// The answer is known already; the body is read and ignored.
+    Answer(Box<Answer<'static>>),
+}
+
+impl Plan {
+    /// Whether the body is not wanted.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Plan::Answer(answer) if answer.is_error())
+    }
+
+    fn error(code: ErrorCode) -> Plan {
+        Plan::Answer(Box::new(Answer::error(code)))
+    }
+
+    fn refuse(code: ErrorCode, sentence: String) -> Plan {
+        Plan::Answer(Box::new(Answer::error(code).message(sentence)))
+    }
+}
+
+/// Plans a request, and notes in its ticket what the answer has to know.
+pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_>) -> Plan {
+    let path = percent_decode(head.path);
+    let routed = path.map_or(Routed::NotFound, |path| {
+        route::find(&path, head.method, ctx.limits.has_echo)
+    });
+    if let Routed::Found(route) = routed {
+        ticket.handler = handler(Some(route));
+    }
+    match ctx.access.check(head.host, head.headers.first("origin")) {
+        Ok(grant) => ticket.cors_origin = grant.map(|grant| grant.origin().into()),
+        Err(refusal) => return Plan::refuse(ErrorCode::Forbidden, refusal.to_string()),
+    }
+    if let Some(origin) = ticket.cors_origin.as_deref()
+        && is_preflight(head.method, &head.headers)
+    {
+        return preflight(origin, ticket);
+    }
+    match routed {
+        Routed::Found(route) if ctx.is_reserved && !is_for_operators(route) => {
+            Plan::error(ErrorCode::ServiceUnavailable)
+        }
+        Routed::Found(route) => plan_route(route, head),
+        Routed::NotFound => Plan::error(ErrorCode::NotFound),
+        Routed::MethodNotAllowed(allow) => {
+            let answer = Answer::error(ErrorCode::MethodNotAllowed).header("Allow", allow);
+            Plan::Answer(Box::new(answer))
+        }
+        Routed::Redirect(path) => redirect(path, head.query),
+    }
+}
+
+fn plan_route(route: Route, head: &RequestHead<'_>) -> Plan {
+    match route {
+        Route::PublishOne | Route::PublishBulk
+            if head.headers.first("idempotency-key").is_some() =>
+        {
+            let sentence = "Idempotency-Key is not supported by this version";
+            Plan::refuse(ErrorCode::NotImplemented, sentence.to_owned())
+        }
+        Route::PublishOne => Plan::PublishOne,
+        Route::PublishBulk => Plan::PublishBulk,
+        Route::WebSocket => upgrade(head, false),
+        Route::WebSocketEcho => upgrade(head, true),
+        Route::Health => Plan::Health,
+        Route::Ready => Plan::Ready,
+        Route::Metrics => Plan::Metrics,
+    }
+}
+
+/// Those that are answered on the last places (SPEC section 14).
+fn is_for_operators(route: Route) -> bool {
+    matches!(route, Route::Health | Route::Ready | Route::Metrics)
+}
+
+fn upgrade(head: &RequestHead<'_>, is_echo: bool) -> Plan {
+    let request = HandshakeRequest {
+        is_get: head.method == Method::Get,
+        is_http11: head.version == Version::Http11,
+        has_body: head.framing != Framing::Length(0),
+    };
+    match handshake::check(request, head.headers.iter()) {
+        Ok(accept) => Plan::Upgrade { accept, is_echo },
+        Err(error) => refuse_upgrade(error),
+    }
+}
+
+fn refuse_upgrade(error: HandshakeError) -> Plan {
+    let code = ErrorCode::of_status(error.status());
+    let mut answer = Answer::error(code).message(error.to_string());
+    if code == ErrorCode::UpgradeRequired {
+        // RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2.
+        answer = answer
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade")
+            .header("Sec-WebSocket-Version", "13");
+    }
+    Plan::Answer(Box::new(answer))
+}
+
+fn redirect(path: &'static str, query: Option<&str>) -> Plan {
+    let location = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    Plan::Answer(Box::new(Answer::empty(307).header("Location", location)))
+}
+
+fn preflight(origin: &str, ticket: &mut Ticket) -> Plan {
+    let grant = CorsGrant::to(origin);
+    let fields = grant.preflight_headers();
+    let answer = fields.into_iter().fold(Answer::empty(204), |answer, (name, value)| {
+        answer.header(name, value.to_owned())
+    });
+    // Its fields say all; those of an ordinary answer would repeat them.
+    ticket.cors_origin = None;
+    Plan::Answer(Box::new(answer))
+}
