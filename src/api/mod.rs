@@ -1,5 +1,10 @@
-//! What the bytes ask for: routes, publish bodies, WebSocket commands, and the JSON of answers.
-//! No sockets and no clocks; sessions drive this.
+//! What the bytes ask for: routes, publish bodies, WebSocket commands, origins, and the JSON of
+//! answers. No sockets and no clocks; sessions drive this.
 
+pub mod command;
+pub mod error;
 mod json;
+pub mod origin;
 pub mod publish;
+pub mod reply;
+pub mod route;

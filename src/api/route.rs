@@ -1,0 +1,182 @@
+//! Paths and methods to routes (SPEC section 2).
+
+use crate::http::Method;
+
+/// What a request can ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Route {
+    /// `POST /api/v1/messages`
+    PublishOne,
+    /// `POST /api/v1/messages/bulk`
+    PublishBulk,
+    /// `GET /ws`
+    WebSocket,
+    /// `GET /ws/echo`, for conformance tests; only where it is enabled.
+    WebSocketEcho,
+    /// `GET /health`
+    Health,
+    /// `GET /ready`
+    Ready,
+    /// `GET /metrics`
+    Metrics,
+}
+
+impl Route {
+    /// Every route.
+    pub const ALL: [Route; 7] = [
+        Route::PublishOne,
+        Route::PublishBulk,
+        Route::WebSocket,
+        Route::WebSocketEcho,
+        Route::Health,
+        Route::Ready,
+        Route::Metrics,
+    ];
+
+    /// The path, as metrics label it.
+    pub fn pattern(self) -> &'static str {
+        match self {
+            Route::PublishOne => "/api/v1/messages",
+            Route::PublishBulk => "/api/v1/messages/bulk",
+            Route::WebSocket => "/ws",
+            Route::WebSocketEcho => "/ws/echo",
+            Route::Health => "/health",
+            Route::Ready => "/ready",
+            Route::Metrics => "/metrics",
+        }
+    }
+
+    /// The methods, as `Allow` tells them.
+    fn allow(self) -> &'static str {
+        match self {
+            Route::PublishOne | Route::PublishBulk => "POST",
+            // A WebSocket cannot be answered without its frames: no HEAD.
+            Route::WebSocket | Route::WebSocketEcho => "GET",
+            Route::Health | Route::Ready | Route::Metrics => "GET, HEAD",
+        }
+    }
+
+    fn has_method(self, method: Method<'_>) -> bool {
+        match self {
+            Route::PublishOne | Route::PublishBulk => method == Method::Post,
+            Route::WebSocket | Route::WebSocketEcho => method == Method::Get,
+            Route::Health | Route::Ready | Route::Metrics => {
+                matches!(method, Method::Get | Method::Head)
+            }
+        }
+    }
+}
+
+/// Where a request leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Routed {
+    /// To a route. `HEAD` is answered like `GET`, without the body.
+    Found(Route),
+    /// Nowhere: 404.
+    NotFound,
+    /// To a path that has only these methods: 405 with `Allow`.
+    MethodNotAllowed(&'static str),
+    /// To this path, which the request's has one slash more than: 307, with the query kept.
+    Redirect(&'static str),
+}
+
+/// Finds the route of a request. `path` is percent-decoded; `echo` says whether
+/// [`Route::WebSocketEcho`] is enabled.
+pub fn find(path: &str, method: Method<'_>, echo: bool) -> Routed {
+    match named(path, echo) {
+        Some(route) if route.has_method(method) => Routed::Found(route),
+        Some(route) => Routed::MethodNotAllowed(route.allow()),
+        None => match path.strip_suffix('/').and_then(|path| named(path, echo)) {
+            Some(route) => Routed::Redirect(route.pattern()),
+            None => Routed::NotFound,
+        },
+    }
+}
+
+fn named(path: &str, echo: bool) -> Option<Route> {
+    Route::ALL
+        .into_iter()
+        .filter(|route| echo || *route != Route::WebSocketEcho)
+        .find(|route| route.pattern() == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(path: &str) -> Routed {
+        find(path, Method::Get, false)
+    }
+
+    #[test]
+    fn finds_every_route_by_its_methods() {
+        let methods = [
+            Method::Get,
+            Method::Head,
+            Method::Post,
+            Method::Put,
+            Method::Delete,
+            Method::Patch,
+            Method::Options,
+            Method::Other("get"),
+        ];
+        for route in Route::ALL {
+            for method in methods {
+                let allowed = route
+                    .allow()
+                    .split(", ")
+                    .any(|name| name == method.as_str());
+                let expected = if allowed {
+                    Routed::Found(route)
+                } else {
+                    Routed::MethodNotAllowed(route.allow())
+                };
+                assert_eq!(find(route.pattern(), method, true), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn paths_are_exact() {
+        for path in [
+            "",
+            "/",
+            "//",
+            "/Health",
+            "/health//",
+            "//health",
+            "/health/x",
+            "/ws/",
+            "/api/v1",
+            "/api/v1/poll",
+            "/health\0",
+            "health",
+            "*",
+            "/docs",
+        ] {
+            let expected = match path {
+                "/ws/" => Routed::Redirect("/ws"),
+                _ => Routed::NotFound,
+            };
+            assert_eq!(get(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn one_slash_too_many_leads_back_whatever_the_method() {
+        for method in [Method::Get, Method::Post, Method::Delete] {
+            let routed = find("/api/v1/messages/", method, false);
+            assert_eq!(routed, Routed::Redirect("/api/v1/messages"));
+        }
+    }
+
+    #[test]
+    fn the_echo_route_exists_only_where_it_is_enabled() {
+        assert_eq!(get("/ws/echo"), Routed::NotFound);
+        assert_eq!(get("/ws/echo/"), Routed::NotFound);
+        assert_eq!(
+            find("/ws/echo", Method::Get, true),
+            Routed::Found(Route::WebSocketEcho)
+        );
+    }
+}
