@@ -74,6 +74,8 @@ pub(crate) struct Engine {
     subscribers: Vec<Subscriber>,
     /// Subscribers of each topic.
     audience: Vec<u64>,
+    /// The publisher whose turn it is when not all may go on.
+    turn: usize,
     start: Instant,
     scratch: Vec<u8>,
     /// Messages queued, answered, expected to be delivered, delivered: since the start.
@@ -92,6 +94,7 @@ impl Engine {
             publishers: Vec::new(),
             subscribers: Vec::new(),
             audience: vec![0; workload.topics],
+            turn: 0,
             start: Instant::now(),
             scratch: vec![0; SCRATCH_BYTES],
             queued: 0,
@@ -200,16 +203,15 @@ impl Engine {
     /// One request on each publisher in turn, as long as depth, window and rate (`allowed` messages since the
     /// start) let some publisher go on.
     fn publish(&mut self, allowed: u64) -> Outcome<()> {
-        loop {
-            let before = self.queued;
-            for index in 0..self.publishers.len() {
-                if self.may_queue(index, allowed) {
-                    self.queue(index);
-                }
+        let mut refused = 0;
+        while refused < self.publishers.len() {
+            if self.may_queue(self.turn, allowed) {
+                self.queue(self.turn);
+                refused = 0;
+            } else {
+                refused += 1;
             }
-            if self.queued == before {
-                break;
-            }
+            self.turn = (self.turn + 1) % self.publishers.len();
         }
         for publisher in &mut self.publishers {
             publisher.socket().flush()?;
