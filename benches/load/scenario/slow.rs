@@ -163,4 +163,4 @@ fn check_skipped(stream: TcpStream, rest: Vec<u8>, last: u64) -> Outcome<()> {
 
 /// Where the server counts connections it ended, and the label of those that lagged.
 const CLOSED: &str = "proxy_connections_closed_total";
-const LAGGING: &str = "lag";
+const LAGGING: &str = "reason=\"lagging\"";
