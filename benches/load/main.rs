@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Common, Scenario};
+use args::{Args, Churn, Common, Scenario};
 use report::Figure;
 use scenario::{churn, idle, slow, throughput};
 
@@ -126,6 +126,14 @@ fn self_test() -> Outcome<bool> {
     throughput::pairs(&common, 8)?;
     throughput::bulk(&common, 2, 10)?;
     idle::idle(&common, 50)?;
+    churn::churn(
+        &common,
+        &Churn {
+            readers: 8,
+            topics: 2,
+            rate: 1000,
+        },
+    )?;
     println!("load: every scenario works");
     Ok(true)
 }
