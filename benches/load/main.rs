@@ -1,0 +1,139 @@
+//! Load generator: what the server takes, in CPU time per operation and in memory, and whether every message
+//! comes once and in order while it is busy.
+//!
+//! `cargo bench --bench load -- publish`, or another scenario; `-- --help` lists them. Without a scenario it
+//! tests itself: every load once and small. It starts the server it measures, and a bare floor beside it:
+//! threads that receive and send and do nothing else, since that is what the kernel takes on this machine at
+//! this minute.
+//!
+//! ```text
+//! engine ── publishers ──HTTP──► server under load ──WebSocket──► subscribers ── engine
+//!                                      │ /proc
+//!                                 accounting ──► report
+//! ```
+
+mod accounting;
+mod args;
+mod engine;
+mod floor;
+mod frame_reader;
+mod histogram;
+mod publisher;
+mod report;
+mod scenario;
+mod server;
+mod socket;
+mod subscriber;
+mod wire;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Churn, Common, Scenario};
+use report::Figure;
+use scenario::{churn, idle, slow, throughput};
+
+type Failure = Box<dyn Error>;
+type Outcome<T> = Result<T, Failure>;
+
+fn main() -> ExitCode {
+    // Cargo adds these flags of the standard test harness.
+    let words = std::env::args().filter(|word| word != "--bench" && word != "--test");
+    let words: Vec<_> = words.collect();
+    let result = match words.len() {
+        0 | 1 => self_test(),
+        _ => {
+            let Args { scenario, common } = Args::parse_from(words);
+            run(&scenario, &common)
+        }
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("not within the limits");
+            ExitCode::FAILURE
+        }
+        Err(failure) => {
+            eprintln!("failed: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one scenario and says whether its figures are within their limits.
+fn run(scenario: &Scenario, common: &Common) -> Outcome<bool> {
+    let figure = match *scenario {
+        Scenario::Publish { connections } => throughput::publish(common, connections)?,
+        Scenario::Fanout {
+            subscribers,
+            one_at_a_time: false,
+        } => throughput::fanout_saturated(common, subscribers)?,
+        Scenario::Fanout {
+            subscribers,
+            one_at_a_time: true,
+        } => throughput::fanout_one_at_a_time(common, subscribers)?,
+        Scenario::Pairs { subscribers } => throughput::pairs(common, subscribers)?,
+        Scenario::Bulk {
+            connections,
+            messages,
+        } => throughput::bulk(common, connections, messages)?,
+        Scenario::Idle { connections } => idle::idle(common, connections)?,
+        Scenario::Floor { subscribers } => {
+            for figure in throughput::floor(common, subscribers)? {
+                println!("{figure}");
+            }
+            return Ok(true);
+        }
+        Scenario::Slow(ref options) => return slow::slow(common, options).map(|()| true),
+        Scenario::Churn(ref options) => return churn::churn(common, options).map(|()| true),
+        Scenario::All => return all(common),
+        Scenario::FloorServer => return floor::serve(common.workers).map(|()| true),
+    };
+    println!("{figure}");
+    Ok(figure.passes())
+}
+
+/// Everything that has a figure, one after the other, each against a server of its own.
+fn all(common: &Common) -> Outcome<bool> {
+    let loads: [fn(&Common) -> Outcome<Figure>; 6] = [
+        |common| throughput::publish(common, throughput::CONNECTIONS),
+        |common| throughput::fanout_saturated(common, 1000),
+        |common| throughput::fanout_one_at_a_time(common, 1000),
+        |common| throughput::pairs(common, 1000),
+        |common| throughput::bulk(common, throughput::CONNECTIONS, 50),
+        |common| idle::idle(common, 10_000),
+    ];
+    let mut figures = Vec::from(throughput::floor(common, 1000)?);
+    for load in loads {
+        figures.push(load(common)?);
+    }
+    for figure in &figures {
+        println!("{figure}");
+    }
+    println!("\n{}", report::table(&figures));
+    Ok(figures.iter().all(Figure::passes))
+}
+
+/// Every load, small: shows that the generator works, and measures nothing.
+fn self_test() -> Outcome<bool> {
+    let common = Args::try_parse_from(["load", "all", "--seconds=0.1", "--rounds=1"])?.common;
+    throughput::floor(&common, 8)?;
+    throughput::publish(&common, 4)?;
+    throughput::fanout_saturated(&common, 8)?;
+    throughput::fanout_one_at_a_time(&common, 8)?;
+    throughput::pairs(&common, 8)?;
+    throughput::bulk(&common, 2, 10)?;
+    idle::idle(&common, 50)?;
+    churn::churn(
+        &common,
+        &Churn {
+            readers: 8,
+            topics: 2,
+            rate: 1000,
+        },
+    )?;
+    println!("load: every scenario works");
+    Ok(true)
+}
