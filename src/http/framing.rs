@@ -1,7 +1,8 @@
 //! How long the body of a request is (RFC 9112 section 6).
 
-use super::head::{HeadError, Version};
+use super::head::HeadError;
 use super::headers::Headers;
+use super::method::Version;
 
 /// How the body of a request is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

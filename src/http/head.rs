@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 use super::framing::{Framing, framing};
 use super::headers::{HEADERS_MAX, Headers};
+use super::method::{Method, Version};
 use super::scan::Scanner;
 use super::target::{Target, is_authority};
 
@@ -52,36 +53,6 @@ pub struct RequestHead<'b> {
     pub expect_continue: bool,
     /// All fields.
     pub headers: Headers<'b>,
-}
-
-/// A request method; names are case-sensitive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method<'b> {
-    /// `GET`
-    Get,
-    /// `HEAD`
-    Head,
-    /// `POST`
-    Post,
-    /// `PUT`
-    Put,
-    /// `DELETE`
-    Delete,
-    /// `PATCH`
-    Patch,
-    /// `OPTIONS`
-    Options,
-    /// Any other token.
-    Other(&'b str),
-}
-
-/// The version of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// HTTP/1.0
-    Http10,
-    /// HTTP/1.1
-    Http11,
 }
 
 /// Why a head is refused. The connection cannot go on: where the next request begins is unknown.
@@ -217,36 +188,6 @@ fn expect_continue(headers: &Headers<'_>, version: Version) -> bool {
         && headers
             .list("expect")
             .any(|expectation| expectation.eq_ignore_ascii_case(b"100-continue"))
-}
-
-impl<'b> Method<'b> {
-    /// The method of that name.
-    pub fn parse(name: &'b str) -> Method<'b> {
-        match name {
-            "GET" => Method::Get,
-            "HEAD" => Method::Head,
-            "POST" => Method::Post,
-            "PUT" => Method::Put,
-            "DELETE" => Method::Delete,
-            "PATCH" => Method::Patch,
-            "OPTIONS" => Method::Options,
-            other => Method::Other(other),
-        }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &'b str {
-        match self {
-            Method::Get => "GET",
-            Method::Head => "HEAD",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-            Method::Delete => "DELETE",
-            Method::Patch => "PATCH",
-            Method::Options => "OPTIONS",
-            Method::Other(name) => name,
-        }
-    }
 }
 
 impl HeadError {
@@ -487,16 +428,6 @@ mod tests {
         let text = text.replacen("A:", "A:\r\nA:", 1);
         let decoded = HeadDecoder::default().decode(text.as_bytes(), &limits);
         assert_eq!(decoded, Err(HeadError::TooManyHeaders));
-    }
-
-    #[test]
-    fn methods() {
-        for name in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
-            let method = Method::parse(name);
-            assert!(!matches!(method, Method::Other(_)), "{name}");
-            assert_eq!(method.as_str(), name);
-        }
-        assert_eq!(Method::parse("get"), Method::Other("get"));
     }
 
     proptest! {

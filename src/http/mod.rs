@@ -8,6 +8,7 @@ mod body;
 mod framing;
 mod head;
 mod headers;
+mod method;
 mod percent;
 mod response;
 mod scan;
@@ -15,7 +16,8 @@ mod target;
 
 pub use body::{BodyError, ChunkedDecoder};
 pub use framing::Framing;
-pub use head::{HeadDecoder, HeadError, HeadLimits, Method, RequestHead, Version};
+pub use head::{HeadDecoder, HeadError, HeadLimits, RequestHead};
 pub use headers::{HEADERS_MAX, Headers};
+pub use method::{Method, Version};
 pub use percent::percent_decode;
 pub use response::{CONTINUE, Response, ResponseContext};

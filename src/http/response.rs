@@ -1,6 +1,6 @@
 //! Answers: status line, fields and body into an output buffer (RFC 9112 section 4).
 
-use super::head::Version;
+use super::method::Version;
 
 /// What is sent to a client that waits for it before it sends its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

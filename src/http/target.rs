@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::head::Method;
+use super::method::Method;
 use super::percent::hex_digit;
 
 /// A request target in its parts, as they were sent.
