@@ -40,6 +40,16 @@ pub struct CorsGrant<'o> {
 }
 
 impl<'o> CorsGrant<'o> {
+    /// The grant for an origin that [`AccessPolicy::check`] has found to be listed.
+    pub fn to(origin: &'o str) -> CorsGrant<'o> {
+        CorsGrant { origin }
+    }
+
+    /// The origin.
+    pub fn origin(self) -> &'o str {
+        self.origin
+    }
+
     /// Fields for the answer to a request.
     pub fn headers(self) -> [(&'static str, &'o str); 3] {
         [

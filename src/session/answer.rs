@@ -105,7 +105,7 @@ pub(super) fn answer(
     let keep_alive = ticket.keep_alive && !ctx.is_draining;
     let exchange = encode(ticket, answer, keep_alive, ctx, out);
     let effect = (!keep_alive).then_some(Effect::Close(CloseReason::Finished));
-    Turn { consumed: 0, effect, exchange: Some(exchange) }
+    Turn { effect, exchange: Some(exchange), ..Turn::default() }
 }
 
 /// Appends an answer behind which the connection cannot go on.
@@ -117,7 +117,7 @@ pub(super) fn refusal(
     out: &mut Vec<u8>,
 ) -> Turn {
     let exchange = encode(ticket, answer, false, ctx, out);
-    Turn { consumed: 0, effect: Some(Effect::Close(reason)), exchange: Some(exchange) }
+    Turn { exchange: Some(exchange), ..Turn::close(reason) }
 }
 
 fn encode(

@@ -111,7 +111,7 @@ pub(super) fn published(
 ) -> Turn {
     let mut body = std::mem::take(ctx.scratch);
     let turn = if receipt.is_bulk {
-        let results: SmallVec<[BulkResult<'_>; 100]> = receipt
+        let results: Vec<BulkResult<'_>> = receipt
             .topics
             .iter()
             .zip(stored)

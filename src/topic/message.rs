@@ -108,9 +108,13 @@ impl Draft {
 
     /// The name of the topic that it goes to.
     pub fn topic(&self) -> &str {
+        std::str::from_utf8(self.topic_bytes()).expect("checked by Draft::new")
+    }
+
+    /// That name's bytes: cheaper where only equality or some order matters.
+    pub fn topic_bytes(&self) -> &[u8] {
         let start = self.topic_at as usize;
-        let name = &self.message.frame()[start..start + self.topic_len as usize];
-        std::str::from_utf8(name).expect("checked by Draft::new")
+        &self.message.frame()[start..start + self.topic_len as usize]
     }
 
     /// Bytes it costs.

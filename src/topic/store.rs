@@ -119,6 +119,8 @@ pub struct Subscribed {
     pub newly_interested: Option<Place>,
     /// Where the subscription starts.
     pub start: Place,
+    /// The id to resume from to get the same messages.
+    pub resume: MessageId,
     /// What it cannot get.
     pub gap: Option<Gap>,
 }
@@ -231,6 +233,11 @@ impl TopicStore {
         &self.budget
     }
 
+    /// Bytes of all logs.
+    pub fn history_bytes(&self) -> u64 {
+        self.history_bytes.load(Ordering::Relaxed)
+    }
+
     /// The id of a place in a topic.
     pub fn id(&self, topic: TopicHash, position: Position) -> MessageId {
         MessageId {
@@ -323,6 +330,7 @@ impl TopicStore {
             local: local.unwrap_or(vacant),
             newly_interested: local.is_none().then_some(newest),
             start: place,
+            resume: self.id(topic.hash, place.position),
             gap,
         })
     }

@@ -8,8 +8,7 @@ use super::connection::{Accepted, Connection};
 use super::fan_out::{JOB_MESSAGES_MAX, Work};
 use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed, SubscriptionRef};
-use crate::api::reply;
-use crate::session::CloseReason;
+use crate::session::{CloseReason, gap_frame};
 use crate::topic::{Batch, Gap, GapReason, Place, Reading, TopicHash};
 
 impl Worker {
@@ -81,7 +80,7 @@ impl Worker {
                 reason: GapReason::Lagged,
             };
             let mut text = Vec::new();
-            reply::gap_frame(&topic.name, &gap, &mut text);
+            gap_frame(&topic.name, &gap, &mut text);
             connection.queue_answer(&text, self.now.monotonic_micros);
             self.metrics.gap(GapReason::Lagged);
         }

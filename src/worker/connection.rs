@@ -37,7 +37,11 @@ pub(super) struct Marks {
     pub(super) reads_again: bool,
     /// In the work queue for catching up.
     pub(super) is_catching_up: bool,
-    /// The peer sends no more.
+    /// The selector says that the peer sends no more: read to the end.
+    pub(super) is_hung_up: bool,
+    /// Not read until its answers are taken.
+    pub(super) is_paused: bool,
+    /// The end of input was read.
     pub(super) is_read_closed: bool,
     /// Our side is shut down: all was written.
     pub(super) is_write_closed: bool,
@@ -99,6 +103,11 @@ impl Connection {
     /// Whether so many answers wait that the peer is not to be read.
     pub(super) fn is_paused(&self) -> bool {
         self.answer_bytes() > ANSWER_BYTES_MAX
+    }
+
+    /// All bytes that wait.
+    pub(super) fn outbox_bytes(&self) -> usize {
+        self.message_bytes() + self.answer_bytes()
     }
 
     fn answer_bytes(&self) -> usize {

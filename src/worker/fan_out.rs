@@ -14,8 +14,7 @@ use super::Worker;
 use super::connection::{Accepted, Connection};
 use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed};
-use crate::api::reply;
-use crate::session::CloseReason;
+use crate::session::{CloseReason, gap_frame};
 use crate::topic::{Batch, Gap, GapReason, LocalTopic, Message, Place, TopicHash, TopicStore};
 
 /// Writes of one turn, over all jobs and catch-ups.
@@ -266,7 +265,7 @@ impl LiveGap {
             reason: GapReason::Trimmed,
         };
         let mut frame = Vec::new();
-        reply::gap_frame(&topic.name, &gap, &mut frame);
+        gap_frame(&topic.name, &gap, &mut frame);
         LiveGap { lost, frame }
     }
 }

@@ -93,6 +93,11 @@ impl Subscribed {
         &mut self.subscribers[index as usize]
     }
 
+    /// The subscriber at a place.
+    pub(super) fn subscriber_at(&self, index: u32) -> &Subscriber {
+        &self.subscribers[index as usize]
+    }
+
     fn take_out(&mut self, local: LocalTopic, index: u32) -> Option<Moved> {
         self.subscribers.swap_remove(index as usize);
         let moved = self.subscribers.get(index as usize)?;

@@ -112,6 +112,11 @@ impl Assembler {
         self.gather(payload_at, input)
     }
 
+    /// Bytes that are allocated for a message that has come in part.
+    pub fn held_bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.held_bytes())
+    }
+
     /// The message that the last call handed out was read since.
     fn free_finished(&mut self) {
         self.message.take_if(|message| message.is_finished());

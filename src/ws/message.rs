@@ -34,6 +34,11 @@ enum Stage {
 }
 
 impl Message {
+    /// Bytes allocated for the payload.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// An empty message of the kind that its first frame says.
     pub(super) fn new(opcode: Opcode) -> Message {
         Message {

@@ -1,0 +1,264 @@
+//! A WebSocket conversation: commands in, replies out (SPEC section 5, RFC 6455).
+//!
+//! ```text
+//!              subscribe
+//!   Joining ─────────────► Open         Echo (conformance only)
+//!      │ anything else       │            │
+//!      │ or nothing in 10 s  │ close, violation, silence, lag
+//!      └──────────► close frame, then the worker closes the socket ◄──┘
+//! ```
+
+use super::context::Context;
+use super::request::{IdRoom, tagged};
+use super::{CloseReason, Effect, SubscribeRequest, Turn};
+use crate::api::command::{Command, CommandError, Subscribe, parse, parse_first};
+use crate::api::reply::{self, Resume};
+use crate::api::command::OnLag;
+use crate::topic::{Gap, TopicName};
+use crate::ws::{Assembler, CloseCode, Event, Opcode, close, frame};
+
+/// The protocol state of a WebSocket.
+#[derive(Debug)]
+pub struct WebSocket {
+    assembler: Assembler,
+    stage: Stage,
+    /// When something last came, or a waiting byte could be written, in monotonic microseconds.
+    alive_at: u64,
+    /// When the client was last pinged.
+    pinged_at: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// The first subscribe has not come.
+    Joining,
+    Open,
+    Echo,
+}
+
+impl WebSocket {
+    /// A WebSocket that was opened at a monotonic time in microseconds.
+    pub(super) fn new(is_echo: bool, now_micros: u64) -> WebSocket {
+        WebSocket {
+            assembler: Assembler::default(),
+            stage: if is_echo { Stage::Echo } else { Stage::Joining },
+            alive_at: now_micros,
+            pinged_at: now_micros,
+        }
+    }
+
+    /// Takes what has come, up to the end of one message or control frame.
+    pub(super) fn receive(
+        &mut self,
+        input: &mut [u8],
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        // An empty input still frees the message that the last call has handed out.
+        if !input.is_empty() {
+            self.alive_at = ctx.now.monotonic_micros;
+        }
+        let len = input.len();
+        let stage = self.stage;
+        let fed = match self.assembler.feed(input, &ctx.limits.assembler(stage == Stage::Echo)) {
+            Ok(fed) => fed,
+            Err(error) => {
+                let turn = closed(reason_of(error.close_code()), &error.to_string(), out);
+                return turn.behind(len);
+            }
+        };
+        let turn = match fed.event {
+            None => Turn::default(),
+            Some(Event::Ping(payload)) => {
+                append_frame(Opcode::Pong, payload, out);
+                Turn::default()
+            }
+            Some(Event::Pong(_)) => Turn::default(),
+            Some(Event::Close(received)) => answer_close(received.map(|(code, _)| code), out),
+            Some(Event::Text(text)) => match stage {
+                Stage::Echo => echo(Opcode::Text, text.as_bytes(), out),
+                Stage::Joining => join(parse_first(text), ctx, out),
+                Stage::Open => open(parse(text), ctx, out),
+            },
+            Some(Event::Binary(bytes)) => match stage {
+                Stage::Echo => echo(Opcode::Binary, bytes, out),
+                Stage::Joining => join(Err(CommandError::binary().of_subscribe()), ctx, out),
+                Stage::Open => open(Err(CommandError::binary()), ctx, out),
+            },
+        };
+        turn.behind(fed.consumed)
+    }
+
+    /// When [`WebSocket::timeout`] is due, in monotonic microseconds.
+    pub(super) fn deadline(&self, ctx: &Context<'_>) -> u64 {
+        let ping_at = self.alive_at.max(self.pinged_at).saturating_add(ctx.limits.ping_interval);
+        let idle_at = self.alive_at.saturating_add(ctx.limits.idle_timeout);
+        match self.stage {
+            // Nothing else keeps a client that does not subscribe.
+            Stage::Joining => self.pinged_at.saturating_add(ctx.limits.subscribe_timeout),
+            Stage::Open | Stage::Echo => ping_at.min(idle_at),
+        }
+    }
+
+    /// The deadline has come.
+    pub(super) fn timeout(&mut self, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+        let now = ctx.now.monotonic_micros;
+        if self.stage == Stage::Joining {
+            return join(Err(CommandError::late()), ctx, out);
+        }
+        if now.saturating_sub(self.alive_at) >= ctx.limits.idle_timeout {
+            return closed(CloseReason::Idle, "idle", out);
+        }
+        self.pinged_at = now;
+        append_frame(Opcode::Ping, b"", out);
+        Turn::default()
+    }
+
+    /// Waiting bytes could be written: somebody is there.
+    pub(super) fn progressed(&mut self, now_micros: u64) {
+        self.alive_at = now_micros;
+    }
+
+    /// The worker has subscribed to what was asked for.
+    pub(super) fn subscribed(
+        &mut self,
+        request: &SubscribeRequest,
+        resumes: &[Resume<'_>],
+        gaps: &[(TopicName, Gap)],
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        self.stage = Stage::Open;
+        let mut room = IdRoom::default();
+        let session_id = tagged("sess_", ctx.random.u64(..), &mut room);
+        let resumes = request.tell_positions.then_some(resumes);
+        let timestamp = ctx.now.timestamp();
+        append_text(ctx, out, |json| {
+            let topics = request.topics.iter().map(TopicName::as_str);
+            reply::subscribed(json, topics, session_id, timestamp.as_str(), resumes);
+        });
+        for (topic, gap) in gaps {
+            gap_frame(topic, gap, out);
+        }
+    }
+
+    /// The worker has unsubscribed.
+    pub(super) fn unsubscribed(topics: &[TopicName], ctx: &mut Context<'_>, out: &mut Vec<u8>) {
+        let names = topics.iter().map(TopicName::as_str);
+        append_text(ctx, out, |json| reply::unsubscribed(json, names));
+    }
+
+    /// The worker could not subscribe.
+    pub(super) fn refused(
+        &mut self,
+        error: CommandError,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        match self.stage {
+            Stage::Joining => join(Err(error.of_subscribe()), ctx, out),
+            Stage::Open | Stage::Echo => open(Err(error), ctx, out),
+        }
+    }
+
+    /// Bytes held for a message that has come in part.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.assembler.held_bytes()
+    }
+}
+
+/// Appends a close frame and asks for the end of the connection.
+pub(super) fn closed(reason: CloseReason, text: &str, out: &mut Vec<u8>) -> Turn {
+    close::encode(reason.close_code(), text, out);
+    Turn::close(reason)
+}
+
+/// Appends the frame of a `gap` message.
+pub fn gap_frame(topic: &TopicName, gap: &Gap, out: &mut Vec<u8>) {
+    let mut json = Vec::with_capacity(256);
+    reply::gap(&mut json, topic.as_str(), gap);
+    append_frame(Opcode::Text, &json, out);
+}
+
+/// The first message, which decides whether there is a conversation at all.
+fn join(
+    first: Result<Subscribe<'_>, CommandError>,
+    ctx: &mut Context<'_>,
+    out: &mut Vec<u8>,
+) -> Turn {
+    match first {
+        Ok(subscribe) => Turn::effect(Effect::Subscribe(Box::new(request(subscribe)))),
+        Err(error) => {
+            append_text(ctx, out, |json| reply::error(json, &error));
+            let turn = closed(CloseReason::SubscribeFailed, "", out);
+            Turn { error: Some(error.code.as_str()), ..turn }
+        }
+    }
+}
+
+fn open(
+    command: Result<Command<'_>, CommandError>,
+    ctx: &mut Context<'_>,
+    out: &mut Vec<u8>,
+) -> Turn {
+    match command {
+        Ok(Command::Subscribe(subscribe)) => {
+            Turn::effect(Effect::Subscribe(Box::new(request(subscribe))))
+        }
+        Ok(Command::Unsubscribe { topics }) => Turn::effect(Effect::Unsubscribe(topics)),
+        // At most once: delivered is delivered.
+        Ok(Command::Ack { .. }) => Turn::default(),
+        Ok(Command::Ping) => {
+            let timestamp = ctx.now.timestamp();
+            append_text(ctx, out, |json| reply::pong(json, timestamp.as_str()));
+            Turn::default()
+        }
+        Err(error) => {
+            append_text(ctx, out, |json| reply::error(json, &error));
+            Turn { error: Some(error.code.as_str()), ..Turn::default() }
+        }
+    }
+}
+
+fn request(subscribe: Subscribe<'_>) -> SubscribeRequest {
+    SubscribeRequest {
+        topics: subscribe.topics,
+        start: subscribe.start,
+        skips: subscribe.on_lag == OnLag::Skip,
+        tell_positions: subscribe.tell_positions,
+    }
+}
+
+fn echo(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) -> Turn {
+    append_frame(opcode, payload, out);
+    Turn::default()
+}
+
+/// A close frame is answered with its own code (RFC 6455 section 5.5.1).
+fn answer_close(received: Option<CloseCode>, out: &mut Vec<u8>) -> Turn {
+    match received {
+        Some(code) => close::encode(code, "", out),
+        None => append_frame(Opcode::Close, b"", out),
+    }
+    Turn::close(CloseReason::Finished)
+}
+
+fn reason_of(code: CloseCode) -> CloseReason {
+    match code {
+        CloseCode::INVALID_DATA => CloseReason::InvalidData,
+        CloseCode::TOO_BIG => CloseReason::TooBig,
+        _ => CloseReason::ProtocolError,
+    }
+}
+
+fn append_text(ctx: &mut Context<'_>, out: &mut Vec<u8>, json: impl FnOnce(&mut Vec<u8>)) {
+    ctx.scratch.clear();
+    json(ctx.scratch);
+    append_frame(Opcode::Text, ctx.scratch, out);
+    ctx.scratch.clear();
+}
+
+fn append_frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
+    frame::encode_header(opcode, payload.len(), out);
+    out.extend_from_slice(payload);
+}

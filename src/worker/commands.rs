@@ -1,0 +1,190 @@
+//! Subscribing and unsubscribing: the store's interest, this worker's index, the connection's own.
+
+use super::Worker;
+use super::slots::ConnectionKey;
+use super::subscriptions::{Standing, Subscribed, Subscriber, SubscriptionRef};
+use crate::api::command::{CommandError, CommandErrorCode};
+use crate::api::reply::Resume;
+use crate::metrics::StorageOperation;
+use crate::session::SubscribeRequest;
+use crate::topic::{Gap, LocalTopic, MessageId, StoreError, TopicHash, TopicName};
+
+/// What one topic's subscription came to.
+struct Joined {
+    name: TopicName,
+    resume: MessageId,
+    gap: Option<Gap>,
+}
+
+impl Worker {
+    /// Subscribes a connection to all topics of a request, or to none.
+    pub(super) fn subscribe(&mut self, key: ConnectionKey, request: &SubscribeRequest) {
+        let mut joined: Vec<Joined> = Vec::with_capacity(request.topics.len());
+        let mut added: Vec<LocalTopic> = Vec::new();
+        for name in &request.topics {
+            if joined.iter().any(|other| other.name == *name) {
+                continue;
+            }
+            let known = self.subscription(key, name);
+            let result = match known {
+                Some(at) => Ok(self.standing(at, name)),
+                None => self.join(key, name, request, &mut added),
+            };
+            match result {
+                Ok(topic) => joined.push(topic),
+                Err(error) => {
+                    added.into_iter().for_each(|local| self.leave_topic(key, local));
+                    self.refuse_subscribe(key, error);
+                    return;
+                }
+            }
+        }
+        self.tell_subscribed(key, request, joined);
+        self.schedule_catch_up(key);
+    }
+
+    fn join(
+        &mut self,
+        key: ConnectionKey,
+        name: &TopicName,
+        request: &SubscribeRequest,
+        added: &mut Vec<LocalTopic>,
+    ) -> Result<Joined, CommandError> {
+        let subscriptions_max = self.limits.subscriptions_max;
+        let connection = self.connections.get_mut(key);
+        let Some(connection) = connection.filter(|it| it.subscriptions.len() < subscriptions_max)
+        else {
+            let message = format!("a connection has at most {subscriptions_max} subscriptions");
+            return Err(CommandError::new(CommandErrorCode::LimitExceeded, message));
+        };
+        let vacant = self.topics.vacant();
+        let result = self.shared.store.subscribe(name, self.index, vacant, request.start);
+        self.metrics.storage_operation(StorageOperation::Subscribe, result.is_ok(), 1);
+        let subscribed = result.map_err(|error| refusal_of(&error))?;
+        if let Some(read) = subscribed.newly_interested {
+            self.topics.insert(Subscribed::new(subscribed.handle, subscribed.name.clone(), read));
+        }
+        let group = self.topics.get(subscribed.local).map_or(0, |topic| topic.read.sequence);
+        let is_live = subscribed.start.sequence >= group;
+        let at = self.topics.join(
+            subscribed.local,
+            Subscriber {
+                key,
+                standing: if is_live { Standing::Live } else { Standing::Behind },
+                skips: request.skips,
+                place: subscribed.start,
+            },
+        );
+        connection.subscriptions.push(at);
+        connection.behind += u16::from(!is_live);
+        added.push(subscribed.local);
+        if let Some(gap) = &subscribed.gap {
+            self.metrics.gap(gap.reason);
+        }
+        Ok(Joined { name: subscribed.name, resume: subscribed.resume, gap: subscribed.gap })
+    }
+
+    /// What there is to tell of a subscription that the connection has already.
+    fn standing(&mut self, at: SubscriptionRef, name: &TopicName) -> Joined {
+        let topic = self.topics.get_mut(at.topic);
+        let place = topic.map_or_else(Default::default, |topic| {
+            let read = topic.read;
+            let subscriber = topic.subscriber(at.index);
+            let is_live = subscriber.standing == Standing::Live;
+            if is_live && read.sequence > subscriber.place.sequence { read } else { subscriber.place }
+        });
+        let hash = TopicHash::of(name.as_str());
+        let resume = self.shared.store.id(hash, place.position);
+        Joined { name: name.clone(), resume, gap: None }
+    }
+
+    fn tell_subscribed(
+        &mut self,
+        key: ConnectionKey,
+        request: &SubscribeRequest,
+        joined: Vec<Joined>,
+    ) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let resumes: Vec<Resume<'_>> = joined
+            .iter()
+            .map(|topic| Resume {
+                topic: topic.name.as_str(),
+                position: topic.resume,
+                recovered: topic.gap.is_none(),
+            })
+            .collect();
+        let gaps: Vec<(TopicName, Gap)> = joined
+            .iter()
+            .filter_map(|topic| topic.gap.map(|gap| (topic.name.clone(), gap)))
+            .collect();
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let out = self.answers.of(key);
+        connection.session.subscribed(request, &resumes, &gaps, &mut ctx, out);
+    }
+
+    fn refuse_subscribe(&mut self, key: ConnectionKey, error: CommandError) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let turn = connection.session.refused(error, &mut ctx, self.answers.of(key));
+        self.carry_out(key, turn);
+    }
+
+    /// Ends subscriptions of a connection; names that it does not subscribe to are no error.
+    pub(super) fn unsubscribe(&mut self, key: ConnectionKey, names: &[TopicName]) {
+        for name in names {
+            if let Some(at) = self.subscription(key, name) {
+                self.leave_topic(key, at.topic);
+            }
+        }
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        connection.session.unsubscribed(names, &mut ctx, self.answers.of(key));
+    }
+
+    /// Ends all subscriptions of a connection.
+    pub(super) fn leave_all(&mut self, key: ConnectionKey) {
+        while let Some(at) =
+            self.connections.get(key).and_then(|connection| connection.subscriptions.last().copied())
+        {
+            self.leave_topic(key, at.topic);
+        }
+    }
+
+    fn subscription(&self, key: ConnectionKey, name: &TopicName) -> Option<SubscriptionRef> {
+        let connection = self.connections.get(key)?;
+        let is_it =
+            |at: &&SubscriptionRef| self.topics.get(at.topic).is_some_and(|it| it.name == *name);
+        connection.subscriptions.iter().find(is_it).copied()
+    }
+
+    fn leave_topic(&mut self, key: ConnectionKey, local: LocalTopic) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(index) = connection.subscriptions.iter().position(|at| at.topic == local) else {
+            return;
+        };
+        let at = connection.subscriptions.swap_remove(index);
+        if let Some(topic) = self.topics.get_mut(local)
+            && topic.subscriber(at.index).standing == Standing::Behind
+        {
+            connection.behind -= 1;
+        }
+        if let Some(moved) = self.topics.leave(at)
+            && let Some(other) = self.connections.get_mut(moved.key)
+        {
+            other.moved(&moved);
+        }
+        self.drop_topic_if_unused(local);
+    }
+
+    /// Tells the store when nobody here subscribes to a topic any more.
+    pub(super) fn drop_topic_if_unused(&mut self, local: LocalTopic) {
+        if let Some(handle) = self.topics.remove_if_unused(local) {
+            self.shared.store.unsubscribe(handle, self.index);
+            self.metrics.storage_operation(StorageOperation::Unsubscribe, true, 1);
+        }
+    }
+}
+
+fn refusal_of(error: &StoreError) -> CommandError {
+    CommandError::new(CommandErrorCode::LimitExceeded, error.to_string())
+}

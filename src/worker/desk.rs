@@ -1,0 +1,82 @@
+//! What a worker's sessions share: limits, random ids, the date, room to write.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::shared::Shared;
+use crate::config::{Config, SUBSCRIBE_TIMEOUT};
+use crate::http::HeadLimits;
+use crate::moment::{Moment, micros};
+use crate::session::{Context, SessionLimits};
+
+/// Where contexts come from.
+#[derive(Debug)]
+pub(super) struct Desk {
+    limits: SessionLimits,
+    scratch: Vec<u8>,
+    random: fastrand::Rng,
+    date: String,
+    date_second: u64,
+    /// Answers say that the connection ends.
+    pub(super) is_draining: bool,
+}
+
+impl Desk {
+    pub(super) fn new(config: &Config) -> Desk {
+        Desk {
+            limits: SessionLimits {
+                head: HeadLimits {
+                    bytes_max: config.head_bytes_max,
+                    headers_max: config.headers_max,
+                    target_bytes_max: config.target_bytes_max,
+                },
+                message_bytes_max: config.max_message_size,
+                head_timeout: micros(config.head_timeout),
+                body_timeout: micros(config.body_timeout),
+                keep_alive_timeout: micros(config.keep_alive_timeout),
+                subscribe_timeout: micros(SUBSCRIBE_TIMEOUT),
+                ping_interval: micros(config.ws_ping_interval),
+                idle_timeout: micros(config.ws_idle_timeout),
+                has_echo: config.ws_echo,
+            },
+            scratch: Vec::new(),
+            random: fastrand::Rng::new(),
+            date: String::new(),
+            date_second: u64::MAX,
+            is_draining: false,
+        }
+    }
+
+    /// Writes the date anew when its second is over.
+    pub(super) fn set_time(&mut self, now: Moment) {
+        let second = now.wall_micros / 1_000_000;
+        if second != self.date_second {
+            self.date_second = second;
+            self.date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
+        }
+    }
+
+    /// What a session is given with an event.
+    pub(super) fn context<'a>(
+        &'a mut self,
+        shared: &'a Shared,
+        now: Moment,
+        is_reserved: bool,
+    ) -> Context<'a> {
+        Context {
+            now,
+            date: &self.date,
+            limits: &self.limits,
+            access: &shared.access,
+            budget: shared.store.budget(),
+            scratch: &mut self.scratch,
+            random: &mut self.random,
+            is_draining: self.is_draining,
+            is_reserved,
+        }
+    }
+
+    /// A random number below `end`, for spreading things in time.
+    pub(super) fn random_below(&mut self, end: u64) -> u64 {
+        self.random.u64(..end)
+    }
+}

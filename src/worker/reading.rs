@@ -1,0 +1,203 @@
+//! From sockets to sessions: accept, read, feed.
+
+use std::io::{self, Read};
+
+use mio::Interest;
+use mio::net::TcpStream;
+
+use super::Worker;
+use super::accept::Accepted;
+use super::connection::Connection;
+use super::shared::Place;
+use super::slots::ConnectionKey;
+use crate::session::{CloseReason, Session};
+
+/// Bytes of one read.
+pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Reads of one connection in one iteration, so that the others get their turn.
+const READS_PER_TURN: usize = 4;
+
+/// Connections over the limit that are told so at one time, in one worker; more are just closed.
+const TURNED_AWAY_MAX: usize = 64;
+
+impl Worker {
+    /// Accepts those who wait, within bounds.
+    pub(super) fn accept(&mut self) {
+        self.acceptor.resume(self.now.monotonic_micros);
+        for _ in 0..self.acceptor.budget() {
+            match self.acceptor.accept(self.now.monotonic_micros) {
+                Accepted::Connection(socket) => self.welcome(socket),
+                Accepted::Nobody => return,
+                Accepted::OutOfDescriptors => {
+                    self.metrics.accept_paused();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, socket: TcpStream) {
+        // Nagle's algorithm would hold small frames back; where it cannot be turned off (the peer
+        // has gone already) the next read tells.
+        let _ = socket.set_nodelay(true);
+        self.metrics.accepted();
+        let place = self.shared.places.enter();
+        let is_crowded = self.connections.len() > self.shared.config.http_connections_max
+            + self.shared.config.max_connections
+            + TURNED_AWAY_MAX;
+        let session = Session::new(self.now.monotonic_micros);
+        let key = self.connections.insert_with(|_| Connection::new(socket, session));
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.marks.is_reserved = place == Place::Reserved;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        let registered = registry.register(&mut connection.socket, key.token(), interest);
+        if registered.is_err() || is_crowded {
+            Worker::doom(&mut self.doomed, connection, key, CloseReason::Limit);
+        } else if place == Place::Turned {
+            let mut ctx = self.desk.context(&self.shared, self.now, false);
+            let turn = Session::turned_away(&mut ctx, self.answers.of(key));
+            self.carry_out(key, turn);
+        }
+        self.settle(key);
+    }
+
+    /// The peer sends no more, or the connection is broken: reading tells.
+    pub(super) fn hung_up(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.marks.is_hung_up = true;
+        }
+    }
+
+    /// Reads those again that had more than one turn's worth, or could not be read for a while.
+    pub(super) fn read_again(&mut self) {
+        for key in std::mem::take(&mut self.again) {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.marks.reads_again = false;
+            if connection.input.is_some() {
+                self.feed(key, &mut []);
+            }
+            self.read(key);
+        }
+    }
+
+    /// Puts a connection on the list for the next iteration.
+    pub(super) fn schedule_read(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !std::mem::replace(&mut connection.marks.reads_again, true) {
+            self.again.push(key);
+        }
+    }
+
+    /// Reads a socket until it is empty, or for a turn's worth.
+    pub(super) fn read(&mut self, key: ConnectionKey) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let mut has_more = true;
+        for _ in 0..READS_PER_TURN {
+            has_more = self.read_once(key, &mut buffer);
+            if !has_more {
+                break;
+            }
+        }
+        self.read_buffer = buffer;
+        if has_more {
+            self.schedule_read(key);
+        }
+        self.settle(key);
+        self.send_many_answers();
+    }
+
+    /// One read; whether another one should follow.
+    fn read_once(&mut self, key: ConnectionKey, buffer: &mut [u8]) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let marks = connection.marks;
+        if marks.is_doomed || marks.is_read_closed || marks.reads_again {
+            return false;
+        }
+        if connection.is_paused() {
+            connection.marks.is_paused = true;
+            return false;
+        }
+        match connection.socket.read(buffer) {
+            Ok(0) => {
+                self.end_of_input(key);
+                false
+            }
+            Ok(count) => {
+                self.metrics.bytes_received(count as u64);
+                self.feed(key, &mut buffer[..count]);
+                // A short read has emptied the socket, and the end of input tells of itself.
+                count == buffer.len() || marks.is_hung_up
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(_) => {
+                Worker::doom(&mut self.doomed, connection, key, CloseReason::Gone);
+                false
+            }
+        }
+    }
+
+    /// Gives bytes to the session, behind those that it has not taken yet.
+    fn feed(&mut self, key: ConnectionKey, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let rest = match connection.input.take() {
+            None => {
+                let consumed = self.converse(key, bytes);
+                let rest = &bytes[consumed..];
+                (!rest.is_empty()).then(|| Box::new(rest.to_vec()))
+            }
+            Some(mut held) => {
+                held.extend_from_slice(bytes);
+                let consumed = self.converse(key, &mut held);
+                held.drain(..consumed);
+                (!held.is_empty()).then_some(held)
+            }
+        };
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.input = rest;
+        }
+    }
+
+    /// Lets a session take what it can; returns how much that was.
+    fn converse(&mut self, key: ConnectionKey, input: &mut [u8]) -> usize {
+        let (mut consumed, mut requests) = (0, 0);
+        loop {
+            let Some(connection) = self.connections.get_mut(key) else { return input.len() };
+            if connection.marks.is_doomed {
+                return input.len();
+            }
+            let mut ctx = self.desk.context(&self.shared, self.now, connection.marks.is_reserved);
+            let out = self.answers.of(key);
+            let turn = connection.session.receive(&mut input[consumed..], &mut ctx, out);
+            consumed += turn.consumed;
+            if turn.consumed == 0 && turn.effect.is_none() {
+                return consumed;
+            }
+            requests += usize::from(self.carry_out(key, turn));
+            if requests >= self.limits.pipeline_max && consumed < input.len() {
+                self.schedule_read(key);
+                return consumed;
+            }
+        }
+    }
+
+    /// The peer sends no more. What it asked for has been answered, in order; nothing else keeps
+    /// the connection.
+    fn end_of_input(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.marks.is_read_closed = true;
+        match connection.session {
+            Session::Http(_) => self.begin_close(key, CloseReason::Finished),
+            Session::Closing(_) if connection.has_outbox() => {}
+            Session::Closing(_) => {
+                let reason = connection.close_reason();
+                Worker::doom(&mut self.doomed, connection, key, reason);
+            }
+            Session::WebSocket(_) => {
+                Worker::doom(&mut self.doomed, connection, key, CloseReason::Gone);
+            }
+        }
+    }
+}

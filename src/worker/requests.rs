@@ -1,0 +1,184 @@
+//! Carrying out what sessions ask for: publishing, upgrades, what operators want to know.
+
+use smallvec::SmallVec;
+
+use super::Worker;
+use super::shared::Stage;
+use super::slots::ConnectionKey;
+use crate::api::error::ErrorCode;
+use crate::metrics::{self, ErrorType, Scrape, StorageOperation};
+use crate::session::{Effect, Exchange, Publish, Ticket, Turn};
+use crate::topic::{Draft, StoreError};
+use crate::ws::handshake::Accept;
+
+impl Worker {
+    /// Does what a turn asks for. Returns whether a request was answered.
+    pub(super) fn carry_out(&mut self, key: ConnectionKey, turn: Turn) -> bool {
+        if let Some(code) = turn.error {
+            self.metrics.error(ErrorType::WebSocket, code);
+        }
+        if let Some(exchange) = &turn.exchange {
+            self.count(exchange);
+        }
+        let answered = turn.exchange.is_some();
+        answered | turn.effect.is_some_and(|effect| self.carry_out_effect(key, effect))
+    }
+
+    fn carry_out_effect(&mut self, key: ConnectionKey, effect: Effect) -> bool {
+        match effect {
+            Effect::Publish(publish) => self.publish(key, publish),
+            Effect::Upgrade { ticket, accept, is_echo } => {
+                self.upgrade(key, &ticket, &accept, is_echo)
+            }
+            Effect::Ready(ticket) => self.ready(key, &ticket),
+            Effect::Metrics(ticket) => self.scrape(key, &ticket),
+            Effect::Subscribe(request) => {
+                self.subscribe(key, &request);
+                false
+            }
+            Effect::Unsubscribe(topics) => {
+                self.unsubscribe(key, &topics);
+                false
+            }
+            Effect::Close(reason) => {
+                self.begin_close(key, reason);
+                false
+            }
+        }
+    }
+
+    fn count(&self, exchange: &Exchange) {
+        self.metrics.exchange(exchange);
+        if exchange.status >= 400 {
+            let code = ErrorCode::of_status(exchange.status);
+            self.metrics.error(ErrorType::Http, code.as_str());
+        }
+    }
+
+    fn publish(&mut self, key: ConnectionKey, publish: Publish) -> bool {
+        let Publish { drafts, receipt } = publish;
+        self.store(drafts);
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let mut ctx = self.desk.context(&self.shared, self.clock.now(), false);
+        let out = self.answers.of(key);
+        let turn = connection.session.published(&receipt, &self.stored, &mut ctx, out);
+        self.carry_out(key, turn)
+    }
+
+    /// Stores messages, those of one topic together, and notes in `stored` what became of each.
+    fn store(&mut self, mut drafts: SmallVec<[Draft; 1]>) {
+        self.stored.clear();
+        if drafts.len() == 1 {
+            let stored = self.store_in_one_topic(drafts.drain(..));
+            self.stored.push(stored.map(|()| self.outcome.ids[0]));
+        } else {
+            self.store_by_topic(drafts);
+        }
+        self.spread_news();
+    }
+
+    fn store_by_topic(&mut self, drafts: SmallVec<[Draft; 1]>) {
+        self.stored.resize(drafts.len(), Err(StoreError::MemoryMax));
+        let mut by_topic: Vec<(usize, Draft)> = drafts.into_iter().enumerate().collect();
+        // Stable: messages of one topic keep their order.
+        by_topic.sort_by(|(_, a), (_, b)| a.topic_bytes().cmp(b.topic_bytes()));
+        while let Some((_, first)) = by_topic.first() {
+            let topic = first.topic_bytes();
+            let same = by_topic.iter().take_while(|(_, draft)| draft.topic_bytes() == topic);
+            let count = same.count();
+            let places: SmallVec<[usize; 16]> =
+                by_topic[..count].iter().map(|(place, _)| *place).collect();
+            let group = by_topic.drain(..count).map(|(_, draft)| draft);
+            let stored = self.store_in_one_topic(group);
+            for (index, place) in places.into_iter().enumerate() {
+                self.stored[place] = stored.map(|()| self.outcome.ids[index]);
+            }
+        }
+    }
+
+    fn store_in_one_topic(
+        &mut self,
+        drafts: impl ExactSizeIterator<Item = Draft>,
+    ) -> Result<(), StoreError> {
+        let count = drafts.len() as u64;
+        let now = self.clock.now();
+        let received_at = self.now.monotonic_micros;
+        let stored = self.shared.store.publish(drafts, now, received_at, &mut self.outcome);
+        self.metrics.storage_operation(StorageOperation::SaveMessage, stored.is_ok(), count);
+        stored
+    }
+
+    /// Tells the workers that the store has named.
+    fn spread_news(&mut self) {
+        let mut news = std::mem::take(&mut self.outcome.news);
+        for item in news.drain(..) {
+            if item.worker == self.index {
+                self.has_news(item.local);
+            } else if let Some(sender) = &mut self.peers.senders[item.worker as usize] {
+                sender.push(item.local);
+                self.to_ring |= 1 << item.worker;
+            }
+        }
+        self.outcome.news = news;
+    }
+
+    fn upgrade(
+        &mut self,
+        key: ConnectionKey,
+        ticket: &Ticket,
+        accept: &Accept,
+        is_echo: bool,
+    ) -> bool {
+        let has_place = !self.desk.is_draining && self.shared.places.upgrade();
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let out = self.answers.of(key);
+        let turn = if has_place {
+            connection.marks.is_websocket = true;
+            connection.marks.is_reserved = false;
+            self.metrics.websocket_opened();
+            connection.session.upgraded(ticket, accept, is_echo, &mut ctx, out)
+        } else {
+            connection.session.turned_down(ticket, &mut ctx, out)
+        };
+        self.carry_out(key, turn)
+    }
+
+    fn ready(&mut self, key: ConnectionKey, ticket: &Ticket) -> bool {
+        let is_serving = self.shared.lifecycle.stage() == Stage::Serving;
+        let is_well = self.shared.are_workers_well(self.clock.now().monotonic_micros);
+        let checks = [
+            ("storage", "ok"),
+            ("workers", if is_well { "ok" } else { "stalled" }),
+            ("lifecycle", if is_serving { "ok" } else { "draining" }),
+        ];
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let out = self.answers.of(key);
+        let is_ready = is_serving && is_well;
+        let turn = connection.session.ready(ticket, is_ready, &checks, &mut ctx, out);
+        self.carry_out(key, turn)
+    }
+
+    fn scrape(&mut self, key: ConnectionKey, ticket: &Ticket) -> bool {
+        let stats = self.shared.store.stats();
+        let workers: Vec<_> =
+            self.shared.workers.iter().map(|worker| worker.metrics.clone()).collect();
+        let budget = self.shared.store.budget();
+        let mut text = Vec::new();
+        let scrape = Scrape {
+            workers: &workers,
+            store: &stats,
+            memory_used: budget.used(),
+            memory_max: budget.bytes_max(),
+        };
+        metrics::render(&scrape, &mut text);
+        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let out = self.answers.of(key);
+        let content_type = metrics::CONTENT_TYPE;
+        let turn = connection.session.metrics(ticket, content_type, &text, &mut ctx, out);
+        self.carry_out(key, turn)
+    }
+}
+

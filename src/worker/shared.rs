@@ -1,0 +1,223 @@
+//! What all workers of a server share, and how they count and stop together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::api::origin::AccessPolicy;
+use crate::config::Config;
+use crate::fanout::Doorbell;
+use crate::metrics::WorkerMetrics;
+use crate::moment::{Moment, micros};
+use crate::topic::TopicStore;
+
+/// A worker whose loop has not come round for so long, while it had something to do, is stalled.
+const STALL_MICROS: u64 = 5_000_000;
+
+/// What all workers see.
+#[derive(Debug)]
+pub struct Shared {
+    /// The decided settings.
+    pub config: Config,
+    /// Which origins and hosts are served.
+    pub access: AccessPolicy,
+    /// All messages.
+    pub store: TopicStore,
+    /// Connections of all workers.
+    pub places: Places,
+    /// How far the server's life is.
+    pub lifecycle: Lifecycle,
+    /// The clocks.
+    pub clock: Clock,
+    /// One of each a worker.
+    pub workers: Box<[WorkerState]>,
+}
+
+/// What the others see of one worker.
+#[derive(Debug)]
+pub struct WorkerState {
+    /// Tells whether it sleeps.
+    pub doorbell: Arc<Doorbell>,
+    /// Its counters.
+    pub metrics: Arc<WorkerMetrics>,
+    pulse: Pulse,
+}
+
+impl WorkerState {
+    /// Of a worker that does not run yet.
+    pub fn new() -> WorkerState {
+        WorkerState {
+            doorbell: Arc::default(),
+            metrics: Arc::default(),
+            pulse: Pulse { awake_since: AtomicU64::new(0) },
+        }
+    }
+
+    /// The worker has woken up, or begun another iteration.
+    pub(super) fn is_awake(&self, now_micros: u64) {
+        // Relaxed: a reading that is a little old does no harm.
+        self.pulse.awake_since.store(now_micros.max(1), Ordering::Relaxed);
+    }
+
+    /// The worker goes to sleep.
+    pub(super) fn is_asleep(&self) {
+        self.pulse.awake_since.store(0, Ordering::Relaxed);
+    }
+
+    fn is_stalled(&self, now_micros: u64) -> bool {
+        let awake_since = self.pulse.awake_since.load(Ordering::Relaxed);
+        awake_since != 0 && now_micros.saturating_sub(awake_since) > STALL_MICROS
+    }
+}
+
+impl Default for WorkerState {
+    fn default() -> WorkerState {
+        WorkerState::new()
+    }
+}
+
+/// When a worker's present iteration began; 0 while it sleeps.
+#[derive(Debug)]
+struct Pulse {
+    awake_since: AtomicU64,
+}
+
+impl Shared {
+    /// Whether no worker's loop is stuck.
+    pub(super) fn are_workers_well(&self, now_micros: u64) -> bool {
+        !self.workers.iter().any(|worker| worker.is_stalled(now_micros))
+    }
+}
+
+/// Counts the connections of all workers against their bounds (SPEC section 14).
+#[derive(Debug)]
+pub struct Places {
+    websockets: AtomicUsize,
+    websockets_max: usize,
+    others: AtomicUsize,
+    others_max: usize,
+    reserved: usize,
+}
+
+/// The place of a new connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// As any.
+    Ordinary,
+    /// One of the last: for operators' requests.
+    Reserved,
+    /// None: to be told and closed.
+    Turned,
+}
+
+impl Places {
+    /// Room for so many WebSockets and other connections, the last `reserved` of which are for
+    /// operators.
+    pub fn new(websockets_max: usize, others_max: usize, reserved: usize) -> Places {
+        Places {
+            websockets: AtomicUsize::new(0),
+            websockets_max,
+            others: AtomicUsize::new(0),
+            others_max,
+            reserved,
+        }
+    }
+
+    /// A connection was accepted. It gives its place back with [`Places::leave`] whatever it is.
+    pub(super) fn enter(&self) -> Place {
+        // Relaxed: counters, they order no other memory.
+        let others = self.others.fetch_add(1, Ordering::Relaxed) + 1;
+        if others > self.others_max {
+            Place::Turned
+        } else if others > self.others_max.saturating_sub(self.reserved) {
+            Place::Reserved
+        } else {
+            Place::Ordinary
+        }
+    }
+
+    /// A connection becomes a WebSocket, if there is room.
+    pub(super) fn upgrade(&self) -> bool {
+        let more = |count| (count < self.websockets_max).then_some(count + 1);
+        let upgraded = self.websockets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        if upgraded {
+            self.others.fetch_sub(1, Ordering::Relaxed);
+        }
+        upgraded
+    }
+
+    /// A connection has gone.
+    pub(super) fn leave(&self, is_websocket: bool) {
+        let count = if is_websocket { &self.websockets } else { &self.others };
+        count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// WebSockets of all workers.
+    pub(super) fn websockets(&self) -> usize {
+        self.websockets.load(Ordering::Relaxed)
+    }
+}
+
+/// How far a server's life is; it only moves on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Stage {
+    /// All is served.
+    Serving,
+    /// All is served, but `/ready` says no and answers end their connections.
+    Draining,
+    /// Listeners close, and connections with them.
+    Closing,
+    /// Whatever is left is dropped.
+    Ending,
+}
+
+/// The stage that all workers see.
+#[derive(Debug)]
+pub struct Lifecycle {
+    stage: AtomicU8,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Lifecycle {
+        Lifecycle { stage: AtomicU8::new(Stage::Serving as u8) }
+    }
+}
+
+impl Lifecycle {
+    /// The stage.
+    pub fn stage(&self) -> Stage {
+        // Acquire: pairs with `enter`; who sees a stage sees what led to it.
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Serving,
+            1 => Stage::Draining,
+            2 => Stage::Closing,
+            _ => Stage::Ending,
+        }
+    }
+
+    /// Moves on to a stage. The workers must be woken to see it.
+    pub fn enter(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+    }
+}
+
+/// Both clocks of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Starts the monotonic clock.
+    pub fn start() -> Clock {
+        Clock { start: Instant::now() }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Moment {
+        // Before 1970 is 1970.
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment { wall_micros: micros(wall), monotonic_micros: micros(self.start.elapsed()) }
+    }
+}
