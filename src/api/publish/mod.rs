@@ -16,6 +16,7 @@ mod metadata;
 mod report;
 mod scan;
 mod text;
+mod token;
 mod ttl;
 
 use std::borrow::Cow;
@@ -23,7 +24,7 @@ use std::borrow::Cow;
 use crate::topic::{TopicName, TopicNameError};
 
 use envelope::{Bulk, Fields, MESSAGES_MAX, Message, Messages};
-use report::{Input, Place, Problem, Report, append_without};
+use report::{Input, Place, Problem, Report};
 use scan::{Reason, Scanner, Span, SyntaxError};
 use text::{LoneSurrogate, unescape};
 
@@ -102,6 +103,7 @@ pub fn parse_bulk<'b>(
 }
 
 /// The body as JSON text, without a byte order mark.
+#[inline]
 fn json_text<'b>(body: &'b [u8], content_type: Option<&[u8]>) -> Result<&'b str, ValidationErrors> {
     if body.is_empty() {
         return Err(Report::only(
@@ -121,8 +123,10 @@ fn json_text<'b>(body: &'b [u8], content_type: Option<&[u8]>) -> Result<&'b str,
         ));
     }
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    std::str::from_utf8(body)
-        .map_err(|error| ValidationErrors::not_utf8(&body[..error.valid_up_to()]))
+    match std::str::from_utf8(body) {
+        Ok(text) => Ok(text),
+        Err(error) => Err(ValidationErrors::not_utf8(&body[..error.valid_up_to()])),
+    }
 }
 
 /// What is wrong with a body that is another JSON value than an object.
@@ -282,15 +286,14 @@ impl<'t> Check<'_, '_, 't> {
     }
 }
 
-/// The value without CR and LF outside strings.
+/// The value without CR and LF. In strings of valid JSON there are none but as escapes.
 fn one_line(text: &str, span: Span) -> Cow<'_, [u8]> {
     let bytes = span.of(text).as_bytes();
-    if !span.line_breaks {
+    if memchr::memchr2(b'\r', b'\n', bytes).is_none() {
         return Cow::Borrowed(bytes);
     }
-    let mut line = Vec::with_capacity(bytes.len());
-    append_without(&mut line, bytes, |byte| matches!(byte, b'\r' | b'\n'));
-    Cow::Owned(line)
+    let kept = bytes.iter().filter(|byte| !matches!(byte, b'\r' | b'\n'));
+    Cow::Owned(kept.copied().collect())
 }
 
 #[cfg(test)]

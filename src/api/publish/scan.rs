@@ -4,6 +4,8 @@
 //! have the reasons and places of Python's `json` module, because clients read them (SPEC
 //! section 4).
 
+use super::token::{skip_scalar, skip_space, skip_string};
+
 /// Most levels of nesting; the outermost bracket of a body is level 1.
 pub(super) const DEPTH_MAX: usize = 255;
 
@@ -55,8 +57,6 @@ pub(super) struct SyntaxError {
 pub(super) struct Span {
     pub(super) start: usize,
     pub(super) end: usize,
-    /// CR or LF stands outside strings between `start` and `end`.
-    pub(super) line_breaks: bool,
 }
 
 impl Span {
@@ -76,7 +76,6 @@ pub(super) struct Scanner<'t> {
     text: &'t str,
     bytes: &'t [u8],
     at: usize,
-    line_breaks: bool,
 }
 
 impl<'t> Scanner<'t> {
@@ -86,7 +85,6 @@ impl<'t> Scanner<'t> {
             text,
             bytes: text.as_bytes(),
             at,
-            line_breaks: false,
         }
     }
 
@@ -121,15 +119,9 @@ impl<'t> Scanner<'t> {
         scan: impl FnOnce(&mut Self) -> Result<T, SyntaxError>,
     ) -> Result<(T, Span), SyntaxError> {
         let start = self.at;
-        let outer = std::mem::replace(&mut self.line_breaks, false);
         let result = scan(self)?;
-        let span = Span {
-            start,
-            end: self.at,
-            line_breaks: self.line_breaks,
-        };
-        self.line_breaks |= outer;
-        Ok((result, span))
+        let end = self.at;
+        Ok((result, Span { start, end }))
     }
 
     /// Scans one value of any kind inside `depth` open brackets.
@@ -182,77 +174,19 @@ impl<'t> Scanner<'t> {
 
     /// One value with all that is in it, without recursion.
     fn any(&mut self, depth: usize) -> Result<(), SyntaxError> {
-        let mut open = Brackets::inside(depth);
-        loop {
-            match self.peek() {
-                Some(b'{') => {
-                    open.push(Bracket::Object, self)?;
-                    if !self.take(b'}') {
-                        self.key()?;
-                        continue;
-                    }
-                    open.pop();
-                }
-                Some(b'[') => {
-                    open.push(Bracket::Array, self)?;
-                    if !self.take(b']') {
-                        continue;
-                    }
-                    open.pop();
-                }
-                _ => self.scalar()?,
-            }
-            if self.closed(&mut open)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// After a value: takes closing brackets. True when the outermost is closed, else the scanner
-    /// stands at the next value.
-    fn closed(&mut self, open: &mut Brackets) -> Result<bool, SyntaxError> {
-        while let Some(bracket) = open.top() {
-            self.space();
-            match (self.peek(), bracket) {
-                (Some(b','), Bracket::Object) => {
-                    self.at += 1;
-                    self.space();
-                    self.key()?;
-                    return Ok(false);
-                }
-                (Some(b','), Bracket::Array) => {
-                    self.at += 1;
-                    self.space();
-                    return Ok(false);
-                }
-                (Some(b'}'), Bracket::Object) | (Some(b']'), Bracket::Array) => {
-                    self.at += 1;
-                    open.pop();
-                }
-                _ => return Err(self.error(Reason::Comma)),
-            }
-        }
-        Ok(true)
+        self.at = match self.peek() {
+            Some(b'{' | b'[') => nested(self.bytes, self.at, depth)?,
+            _ => skip_scalar(self.bytes, self.at)?,
+        };
+        Ok(())
     }
 
     /// A key, its colon and the white space around that.
     fn key(&mut self) -> Result<Span, SyntaxError> {
-        if self.peek() != Some(b'"') {
-            return Err(self.error(Reason::PropertyName));
-        }
         let start = self.at;
-        self.string()?;
-        let key = Span {
-            start,
-            end: self.at,
-            line_breaks: false,
-        };
-        self.space();
-        if !self.take(b':') {
-            return Err(self.error(Reason::Colon));
-        }
-        self.space();
-        Ok(key)
+        let (end, behind) = skip_key(self.bytes, start)?;
+        self.at = behind;
+        Ok(Span { start, end })
     }
 
     fn comma(&mut self) -> Result<(), SyntaxError> {
@@ -263,138 +197,8 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn scalar(&mut self) -> Result<(), SyntaxError> {
-        match self.peek() {
-            Some(b'"') => self.string(),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word(b"true"),
-            Some(b'f') => self.word(b"false"),
-            Some(b'n') => self.word(b"null"),
-            _ => Err(self.error(Reason::Value)),
-        }
-    }
-
-    fn word(&mut self, word: &[u8]) -> Result<(), SyntaxError> {
-        if self.bytes[self.at..].starts_with(word) {
-            self.at += word.len();
-            Ok(())
-        } else {
-            Err(self.error(Reason::Value))
-        }
-    }
-
-    /// A number as Python reads it: what cannot continue one ends it.
-    fn number(&mut self) -> Result<(), SyntaxError> {
-        let start = self.at;
-        self.take(b'-');
-        match self.peek() {
-            Some(b'0') => self.at += 1,
-            Some(b'1'..=b'9') => self.digits(),
-            _ => {
-                self.at = start;
-                return Err(self.error(Reason::Value));
-            }
-        }
-        if self.peek() == Some(b'.') && self.digit_at(self.at + 1) {
-            self.at += 1;
-            self.digits();
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            let sign = matches!(self.bytes.get(self.at + 1), Some(b'+' | b'-'));
-            let digits = self.at + 1 + usize::from(sign);
-            if self.digit_at(digits) {
-                self.at = digits;
-                self.digits();
-            }
-        }
-        Ok(())
-    }
-
-    fn digit_at(&self, at: usize) -> bool {
-        self.bytes.get(at).is_some_and(u8::is_ascii_digit)
-    }
-
-    fn digits(&mut self) {
-        while self.digit_at(self.at) {
-            self.at += 1;
-        }
-    }
-
-    /// A string, at whose opening quote the scanner stands.
-    fn string(&mut self) -> Result<(), SyntaxError> {
-        let start = self.at;
-        self.at += 1;
-        loop {
-            self.plain();
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(b'\\') => self.escape(start)?,
-                Some(_) => return Err(self.error(Reason::ControlCharacter)),
-                None => {
-                    self.at = start;
-                    return Err(self.error(Reason::UnterminatedString));
-                }
-            }
-        }
-    }
-
-    /// Moves over the bytes of a string that stand for themselves, eight at a time.
-    fn plain(&mut self) {
-        while let Some(chunk) = self.bytes[self.at..].first_chunk::<8>() {
-            let special = special_bytes(u64::from_le_bytes(*chunk));
-            if special != 0 {
-                self.at += (special.trailing_zeros() / 8) as usize;
-                return;
-            }
-            self.at += 8;
-        }
-        while self
-            .peek()
-            .is_some_and(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\')
-        {
-            self.at += 1;
-        }
-    }
-
-    /// An escape, at whose backslash the scanner stands, in a string that began at `start`.
-    fn escape(&mut self, start: usize) -> Result<(), SyntaxError> {
-        match self.bytes.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.at += 2;
-                Ok(())
-            }
-            Some(b'u') => {
-                let digits = self.bytes.get(self.at + 2..self.at + 6);
-                // Python wants a byte behind the digits too, before it looks at them.
-                if digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-                    && self.at + 6 < self.bytes.len()
-                {
-                    self.at += 6;
-                    return Ok(());
-                }
-                self.at += 1;
-                Err(self.error(Reason::UnicodeEscape))
-            }
-            Some(_) => Err(self.error(Reason::Escape)),
-            None => {
-                self.at = start;
-                Err(self.error(Reason::UnterminatedString))
-            }
-        }
-    }
-
     fn space(&mut self) {
-        while let Some(byte) = self.peek() {
-            match byte {
-                b' ' | b'\t' => {}
-                b'\n' | b'\r' => self.line_breaks = true,
-                _ => return,
-            }
-            self.at += 1;
-        }
+        self.at = skip_space(self.bytes, self.at);
     }
 
     fn take(&mut self, byte: u8) -> bool {
@@ -411,16 +215,68 @@ impl<'t> Scanner<'t> {
     }
 }
 
-/// The high bit of each byte that is a quote, a backslash or a control character. Bytes above the
-/// first of these may be marked wrongly; the first never is.
-fn special_bytes(chunk: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let zeros = |value: u64| value.wrapping_sub(ONES) & !value;
-    let quote = zeros(chunk ^ (ONES * b'"' as u64));
-    let backslash = zeros(chunk ^ (ONES * b'\\' as u64));
-    let control = chunk.wrapping_sub(ONES * 0x20) & !chunk;
-    (quote | backslash | control) & HIGH
+/// The place behind the object or array at `at`, inside `depth` open brackets.
+fn nested(bytes: &[u8], mut at: usize, depth: usize) -> Result<usize, SyntaxError> {
+    let mut open = Brackets::inside(depth);
+    'value: loop {
+        match bytes.get(at) {
+            Some(b'{') => {
+                open.push(Bracket::Object, at)?;
+                at = skip_space(bytes, at + 1);
+                if bytes.get(at) != Some(&b'}') {
+                    at = skip_key(bytes, at)?.1;
+                    continue;
+                }
+            }
+            Some(b'[') => {
+                open.push(Bracket::Array, at)?;
+                at = skip_space(bytes, at + 1);
+                if bytes.get(at) != Some(&b']') {
+                    continue;
+                }
+            }
+            _ => at = skip_space(bytes, skip_scalar(bytes, at)?),
+        }
+        // Behind a value and white space: closing brackets up to a comma.
+        loop {
+            match (bytes.get(at), open.top) {
+                (Some(b','), Bracket::Object) => {
+                    at = skip_space(bytes, at + 1);
+                    at = skip_key(bytes, at)?.1;
+                    continue 'value;
+                }
+                (Some(b','), Bracket::Array) => {
+                    at = skip_space(bytes, at + 1);
+                    continue 'value;
+                }
+                (Some(b'}'), Bracket::Object) | (Some(b']'), Bracket::Array) => at += 1,
+                _ => {
+                    let reason = Reason::Comma;
+                    return Err(SyntaxError { reason, at });
+                }
+            }
+            if open.pop() {
+                return Ok(at);
+            }
+            at = skip_space(bytes, at);
+        }
+    }
+}
+
+/// The places behind a key and behind the colon and white space that follow.
+#[inline(always)]
+fn skip_key(bytes: &[u8], at: usize) -> Result<(usize, usize), SyntaxError> {
+    if bytes.get(at) != Some(&b'"') {
+        let reason = Reason::PropertyName;
+        return Err(SyntaxError { reason, at });
+    }
+    let end = skip_string(bytes, at)?;
+    let colon = skip_space(bytes, end);
+    if bytes.get(colon) != Some(&b':') {
+        let (reason, at) = (Reason::Colon, colon);
+        return Err(SyntaxError { reason, at });
+    }
+    Ok((end, skip_space(bytes, colon + 1)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -433,50 +289,54 @@ enum Bracket {
 ///
 /// `base <= depth <= DEPTH_MAX`; bits from `base` to `depth` count.
 struct Brackets {
-    bits: [u64; DEPTH_MAX.div_ceil(64)],
+    bits: [u64; (DEPTH_MAX + 1) / 64],
     base: usize,
     depth: usize,
+    /// The innermost; any when none is open.
+    top: Bracket,
 }
 
 impl Brackets {
     fn inside(depth: usize) -> Brackets {
         Brackets {
-            bits: [0; DEPTH_MAX.div_ceil(64)],
+            bits: [0; (DEPTH_MAX + 1) / 64],
             base: depth,
             depth,
+            top: Bracket::Array,
         }
     }
 
-    /// Opens the bracket at which `scanner` stands and moves over it and white space.
-    fn push(&mut self, bracket: Bracket, scanner: &mut Scanner<'_>) -> Result<(), SyntaxError> {
+    /// Opens the bracket that stands at `at`.
+    #[inline(always)]
+    fn push(&mut self, bracket: Bracket, at: usize) -> Result<(), SyntaxError> {
         if self.depth == DEPTH_MAX {
-            return Err(scanner.error(Reason::TooDeep));
+            let reason = Reason::TooDeep;
+            return Err(SyntaxError { reason, at });
         }
-        let (word, bit) = (self.depth / 64, 1 << (self.depth % 64));
+        let bit = 1 << (self.depth % 64);
+        let word = &mut self.bits[self.depth / 64];
         match bracket {
-            Bracket::Object => self.bits[word] |= bit,
-            Bracket::Array => self.bits[word] &= !bit,
+            Bracket::Object => *word |= bit,
+            Bracket::Array => *word &= !bit,
         }
         self.depth += 1;
-        scanner.at += 1;
-        scanner.space();
+        self.top = bracket;
         Ok(())
     }
 
-    fn pop(&mut self) {
+    /// Closes the innermost; true when none is open any more.
+    #[inline(always)]
+    fn pop(&mut self) -> bool {
         self.depth -= 1;
-    }
-
-    fn top(&self) -> Option<Bracket> {
         if self.depth == self.base {
-            return None;
+            return true;
         }
-        let last = self.depth - 1;
-        if self.bits[last / 64] >> (last % 64) & 1 == 1 {
-            Some(Bracket::Object)
-        } else {
-            Some(Bracket::Array)
-        }
+        let below = self.depth - 1;
+        self.top = match self.bits[below / 64] >> (below % 64) & 1 {
+            0 => Bracket::Array,
+            _ => Bracket::Object,
+        };
+        false
     }
 }
 
@@ -536,24 +396,7 @@ mod tests {
         );
     }
 
-    #[test]
-    fn sees_line_breaks_outside_strings_only() {
-        assert!(!scan("{\"a\": \"\\n\",\t\"b\": []}").unwrap().line_breaks);
-        assert!(scan("{\"a\":\n1}").unwrap().line_breaks);
-        assert!(!scan("\r\n1\n").unwrap().line_breaks);
-    }
-
     proptest! {
-        #[test]
-        fn finds_the_first_special_byte(bytes: [u8; 8]) {
-            let naive = bytes
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-            let special = special_bytes(u64::from_le_bytes(bytes));
-            let found = (special != 0).then(|| (special.trailing_zeros() / 8) as usize);
-            prop_assert_eq!(found, naive);
-        }
-
         #[test]
         fn accepts_what_serde_json_accepts(text in "[\\[\\]{}:,\"\\\\unrtea1-9.0 \n-]{0,14}") {
             // Lone surrogates pass here; no such escape can be written with these characters.

@@ -9,7 +9,7 @@ pub(super) struct LoneSurrogate(pub(super) usize);
 /// What a string says. `quoted` is a valid JSON string with its quotes.
 pub(super) fn unescape(quoted: &str) -> Result<Cow<'_, str>, LoneSurrogate> {
     let inner = &quoted[1..quoted.len() - 1];
-    if !inner.contains('\\') {
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Ok(Cow::Borrowed(inner));
     }
     let mut text = String::with_capacity(inner.len());
