@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use pulsar_proxy::cli::{self, Refusal, Start, Surroundings};
 use pulsar_proxy::config::Config;
-use pulsar_proxy::logging;
+use pulsar_proxy::{logging, server};
 
 /// A wrong flag, setting or file; the operator must change something before the next start.
 const EXIT_WRONG_SETTINGS: u8 = 2;
@@ -28,11 +28,26 @@ fn serve(Start { config, warnings }: Start) -> ExitCode {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    run(&config)
+    run(config)
 }
 
-fn run(_config: &Config) -> ExitCode {
-    ExitCode::SUCCESS
+fn run(config: Config) -> ExitCode {
+    let workers = config.workers;
+    match server::start(config) {
+        Ok(server) => {
+            tracing::info!(
+                address = %server.address(),
+                workers,
+                version = env!("CARGO_PKG_VERSION"),
+                "listening"
+            );
+            server.run()
+        }
+        Err(error) => {
+            tracing::error!(critical = true, "{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Says why there is no server: help and version on stdout, all else on stderr.

@@ -53,8 +53,15 @@ pub fn encode(publication: &Publication<'_>, timestamp: &str, out: &mut Vec<u8>)
 }
 
 const _: () = assert!(
-    FRONT.len() + TOPIC.len() + PAYLOAD.len() + TIMESTAMP.len() + METADATA.len()
-        + MessageId::LEN + crate::moment::Timestamp::LEN + "null}".len() + frame::HEADER_LEN_MAX
+    FRONT.len()
+        + TOPIC.len()
+        + PAYLOAD.len()
+        + TIMESTAMP.len()
+        + METADATA.len()
+        + MessageId::LEN
+        + crate::moment::Timestamp::LEN
+        + "null}".len()
+        + frame::HEADER_LEN_MAX
         <= ENVELOPE_BYTES_MAX,
     "the bound covers the envelope"
 );

@@ -28,8 +28,16 @@ pub(super) struct Answer<'a> {
 #[derive(Clone, Debug)]
 enum Content<'a> {
     None,
-    Body { content_type: &'static str, bytes: &'a [u8] },
-    Error { code: ErrorCode, message: Option<Cow<'a, str>>, limit: Option<u64>, list: Option<&'a [u8]> },
+    Body {
+        content_type: &'static str,
+        bytes: &'a [u8],
+    },
+    Error {
+        code: ErrorCode,
+        message: Option<Cow<'a, str>>,
+        limit: Option<u64>,
+        list: Option<&'a [u8]>,
+    },
 }
 
 impl<'a> Answer<'a> {
@@ -40,19 +48,39 @@ impl<'a> Answer<'a> {
 
     /// A body of another type.
     pub(super) fn body(status: u16, content_type: &'static str, bytes: &'a [u8]) -> Answer<'a> {
-        let content = Content::Body { content_type, bytes };
-        Answer { status, headers: SmallVec::new(), content }
+        let content = Content::Body {
+            content_type,
+            bytes,
+        };
+        Answer {
+            status,
+            headers: SmallVec::new(),
+            content,
+        }
     }
 
     /// No body.
     pub(super) fn empty(status: u16) -> Answer<'a> {
-        Answer { status, headers: SmallVec::new(), content: Content::None }
+        Answer {
+            status,
+            headers: SmallVec::new(),
+            content: Content::None,
+        }
     }
 
     /// The error of this code, with its own status and sentence.
     pub(super) fn error(code: ErrorCode) -> Answer<'a> {
-        let content = Content::Error { code, message: None, limit: None, list: None };
-        let answer = Answer { status: code.status(), headers: SmallVec::new(), content };
+        let content = Content::Error {
+            code,
+            message: None,
+            limit: None,
+            list: None,
+        };
+        let answer = Answer {
+            status: code.status(),
+            headers: SmallVec::new(),
+            content,
+        };
         match code {
             ErrorCode::ServiceUnavailable => answer.header("Retry-After", RETRY_AFTER),
             _ => answer,
@@ -84,7 +112,11 @@ impl<'a> Answer<'a> {
     }
 
     /// With one more field.
-    pub(super) fn header(mut self, name: &'static str, value: impl Into<Cow<'a, str>>) -> Answer<'a> {
+    pub(super) fn header(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'a, str>>,
+    ) -> Answer<'a> {
         self.headers.push((name, value.into()));
         self
     }
@@ -105,7 +137,11 @@ pub(super) fn answer(
     let keep_alive = ticket.keep_alive && !ctx.is_draining;
     let exchange = encode(ticket, answer, keep_alive, ctx, out);
     let effect = (!keep_alive).then_some(Effect::Close(CloseReason::Finished));
-    Turn { effect, exchange: Some(exchange), ..Turn::default() }
+    Turn {
+        effect,
+        exchange: Some(exchange),
+        ..Turn::default()
+    }
 }
 
 /// Appends an answer behind which the connection cannot go on.
@@ -117,7 +153,10 @@ pub(super) fn refusal(
     out: &mut Vec<u8>,
 ) -> Turn {
     let exchange = encode(ticket, answer, false, ctx, out);
-    Turn { exchange: Some(exchange), ..Turn::close(reason) }
+    Turn {
+        exchange: Some(exchange),
+        ..Turn::close(reason)
+    }
 }
 
 fn encode(
@@ -131,7 +170,12 @@ fn encode(
     let request_id = ticket.request_id.text(&mut room);
     let mut fields = Fields::new();
     fields.push(("X-Request-Id", request_id));
-    fields.extend(answer.headers.iter().map(|(name, value)| (*name, value.as_ref())));
+    fields.extend(
+        answer
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_ref())),
+    );
     match ticket.cors_origin.as_deref() {
         Some(origin) => fields.extend(CorsGrant::to(origin).headers()),
         None if ctx.access.has_origins() => fields.push(("Vary", "Origin")),
@@ -140,17 +184,32 @@ fn encode(
     let mut error_body = Vec::new();
     let (content_type, body) = match &answer.content {
         Content::None => (None, &b""[..]),
-        Content::Body { content_type, bytes } => (Some(*content_type), *bytes),
-        Content::Error { code, message, limit, list } => {
+        Content::Body {
+            content_type,
+            bytes,
+        } => (Some(*content_type), *bytes),
+        Content::Error {
+            code,
+            message,
+            limit,
+            list,
+        } => {
             let mut body = ErrorBody::new(*code, request_id);
-            body = message.as_deref().map_or(body, |message| body.message(message));
+            body = message
+                .as_deref()
+                .map_or(body, |message| body.message(message));
             body = limit.map_or(body, |limit| body.limit(limit));
             body = list.map_or(body, |list| body.list(list));
             body.append(&mut error_body);
             (Some("application/json"), &error_body[..])
         }
     };
-    let response = Response { status: answer.status, headers: &fields, content_type, body };
+    let response = Response {
+        status: answer.status,
+        headers: &fields,
+        content_type,
+        body,
+    };
     response.encode(
         &ResponseContext {
             version: ticket.version,

@@ -15,11 +15,19 @@ pub struct Closing {
 
 impl Closing {
     pub(super) fn new(reason: CloseReason, deadline: u64) -> Closing {
-        Closing { reason, left: DISCARDED_BYTES_MAX, deadline }
+        Closing {
+            reason,
+            left: DISCARDED_BYTES_MAX,
+            deadline,
+        }
     }
 
     pub(super) fn receive(&mut self, input: &[u8]) -> Turn {
-        let effect = if input.len() > self.left { Turn::close(self.reason) } else { Turn::default() };
+        let effect = if input.len() > self.left {
+            Turn::close(self.reason)
+        } else {
+            Turn::default()
+        };
         self.left = self.left.saturating_sub(input.len());
         effect.behind(input.len())
     }
@@ -28,7 +36,8 @@ impl Closing {
         self.deadline
     }
 
-    pub(super) fn reason(&self) -> CloseReason {
+    /// Why the connection ends.
+    pub fn reason(&self) -> CloseReason {
         self.reason
     }
 }

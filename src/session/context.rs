@@ -12,8 +12,10 @@ use crate::ws::AssemblerLimits;
 /// Fragments of one message that an application sends; the echo path takes more.
 const FRAGMENTS_MAX: u32 = 1024;
 /// The echo path exists for conformance suites, whose largest messages these are.
-const ECHO_LIMITS: AssemblerLimits =
-    AssemblerLimits { message_bytes_max: 16 << 20, fragments_max: 65_536 };
+const ECHO_LIMITS: AssemblerLimits = AssemblerLimits {
+    message_bytes_max: 16 << 20,
+    fragments_max: 65_536,
+};
 
 /// Bounds of one conversation, as plain values. Times are in microseconds.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +87,8 @@ impl Context<'_> {
 
     /// The end of a message's `ttl`.
     pub(super) fn expiry(&self, ttl: Option<u64>) -> u64 {
-        ttl.map_or(u64::MAX, |seconds| self.in_micros(micros(Duration::from_secs(seconds))))
+        ttl.map_or(u64::MAX, |seconds| {
+            self.in_micros(micros(Duration::from_secs(seconds)))
+        })
     }
 }

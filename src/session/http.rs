@@ -16,7 +16,9 @@ use super::request::Ticket;
 use super::{CloseReason, Effect, Turn};
 use crate::api::error::ErrorCode;
 use crate::api::reply;
-use crate::http::{BodyError, CONTINUE, ChunkedDecoder, Framing, HeadDecoder, HeadError, RequestHead};
+use crate::http::{
+    BodyError, CONTINUE, ChunkedDecoder, Framing, HeadDecoder, HeadError, RequestHead,
+};
 use crate::moment::micros;
 
 /// The protocol state of an HTTP connection.
@@ -30,7 +32,10 @@ pub struct Http {
 
 #[derive(Debug)]
 enum State {
-    Head { decoder: HeadDecoder, progress: Progress },
+    Head {
+        decoder: HeadDecoder,
+        progress: Progress,
+    },
     Body(Box<Upload>),
     Waiting,
 }
@@ -65,12 +70,23 @@ enum Remaining {
 impl Http {
     /// A new connection at a monotonic time in microseconds.
     pub(super) fn new(now_micros: u64) -> Http {
-        let state = State::Head { decoder: HeadDecoder::default(), progress: Progress::New };
-        Http { state, since: now_micros }
+        let state = State::Head {
+            decoder: HeadDecoder::default(),
+            progress: Progress::New,
+        };
+        Http {
+            state,
+            since: now_micros,
+        }
     }
 
     /// Takes what has come, up to the end of one request.
-    pub(super) fn receive(&mut self, input: &[u8], ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+    pub(super) fn receive(
+        &mut self,
+        input: &[u8],
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
         match &mut self.state {
             State::Head { .. } if input.is_empty() => Turn::default(),
             State::Head { decoder, progress } => {
@@ -97,7 +113,10 @@ impl Http {
         let limits = ctx.limits;
         let span = match &self.state {
             State::Head { .. } if ctx.is_reserved => micros(RESERVED_HEAD_TIMEOUT),
-            State::Head { progress: Progress::Idle, .. } => limits.keep_alive_timeout,
+            State::Head {
+                progress: Progress::Idle,
+                ..
+            } => limits.keep_alive_timeout,
             State::Head { .. } => limits.head_timeout,
             State::Body(_) => limits.body_timeout,
             State::Waiting => return u64::MAX,
@@ -108,7 +127,10 @@ impl Http {
     /// The deadline has come: what was begun is answered with 408, a silent connection just ends.
     pub(super) fn timeout(&mut self, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
         let ticket = match std::mem::replace(&mut self.state, State::Waiting) {
-            State::Head { progress: Progress::Begun, .. } => Ticket::unknown(self.since, ctx),
+            State::Head {
+                progress: Progress::Begun,
+                ..
+            } => Ticket::unknown(self.since, ctx),
             State::Body(upload) => upload.ticket,
             State::Head { .. } | State::Waiting => return Turn::close(CloseReason::Idle),
         };
@@ -126,13 +148,22 @@ impl Http {
 
     /// Whether nothing of a request has come that is not answered.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Head { progress: Progress::New | Progress::Idle, .. })
+        matches!(
+            self.state,
+            State::Head {
+                progress: Progress::New | Progress::Idle,
+                ..
+            }
+        )
     }
 
     /// The request under way has been answered.
     pub(super) fn answered(&mut self, now_micros: u64) {
         let progress = Progress::Idle;
-        self.state = State::Head { decoder: HeadDecoder::default(), progress };
+        self.state = State::Head {
+            decoder: HeadDecoder::default(),
+            progress,
+        };
         self.since = now_micros;
     }
 
@@ -154,7 +185,9 @@ impl Http {
             // No longer than the limit, so it fits.
             let length = length as usize;
             if let Some(body) = rest.get(..length) {
-                return self.complete(ticket, plan, body, content_type, ctx, out).behind(length);
+                return self
+                    .complete(ticket, plan, body, content_type, ctx, out)
+                    .behind(length);
             }
         }
         if has_body && head.expect_continue && rest.is_empty() {
@@ -170,21 +203,38 @@ impl Http {
             Framing::Chunked => Remaining::Chunks(ChunkedDecoder::default()),
         };
         let content_type = content_type.map(Into::into);
-        let upload = Upload { ticket, plan, content_type, remaining, bytes: Vec::new() };
+        let upload = Upload {
+            ticket,
+            plan,
+            content_type,
+            remaining,
+            bytes: Vec::new(),
+        };
         self.state = State::Body(Box::new(upload));
         self.since = ctx.now.monotonic_micros;
         Turn::default()
     }
 
     fn receive_body(&mut self, input: &[u8], ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
-        let State::Body(upload) = &mut self.state else { return Turn::default() };
+        let State::Body(upload) = &mut self.state else {
+            return Turn::default();
+        };
         match upload.take(input, ctx.limits.message_bytes_max) {
-            Ok((consumed, false)) => Turn { consumed, ..Turn::default() },
+            Ok((consumed, false)) => Turn {
+                consumed,
+                ..Turn::default()
+            },
             Ok((consumed, true)) => {
                 let State::Body(upload) = std::mem::replace(&mut self.state, State::Waiting) else {
                     return Turn::default();
                 };
-                let Upload { ticket, plan, content_type, bytes, .. } = *upload;
+                let Upload {
+                    ticket,
+                    plan,
+                    content_type,
+                    bytes,
+                    ..
+                } = *upload;
                 let turn = self.complete(ticket, plan, &bytes, content_type.as_deref(), ctx, out);
                 turn.behind(consumed)
             }
@@ -192,7 +242,8 @@ impl Http {
                 let State::Body(upload) = std::mem::replace(&mut self.state, State::Waiting) else {
                     return Turn::default();
                 };
-                self.refuse_body(&upload.ticket, error, ctx, out).behind(input.len())
+                self.refuse_body(&upload.ticket, error, ctx, out)
+                    .behind(input.len())
             }
         }
     }
@@ -212,9 +263,11 @@ impl Http {
         let turn = match plan {
             Plan::PublishOne => publish::one(ticket, body, content_type, ctx, out),
             Plan::PublishBulk => publish::bulk(ticket, body, content_type, ctx, out),
-            Plan::Upgrade { accept, is_echo } => {
-                Turn::effect(Effect::Upgrade { ticket: Box::new(ticket), accept, is_echo })
-            }
+            Plan::Upgrade { accept, is_echo } => Turn::effect(Effect::Upgrade {
+                ticket: Box::new(ticket),
+                accept,
+                is_echo,
+            }),
             Plan::Ready => Turn::effect(Effect::Ready(Box::new(ticket))),
             Plan::Metrics => Turn::effect(Effect::Metrics(Box::new(ticket))),
             Plan::Health => health(&ticket, ctx, out),
@@ -231,7 +284,13 @@ impl Http {
         let ticket = Ticket::unknown(self.since, ctx);
         let code = ErrorCode::of_status(error.status());
         let sentence = error.to_string();
-        refusal(&ticket, &Answer::error(code).message(&sentence), CloseReason::Refused, ctx, out)
+        refusal(
+            &ticket,
+            &Answer::error(code).message(&sentence),
+            CloseReason::Refused,
+            ctx,
+            out,
+        )
     }
 
     fn refuse_body(
@@ -268,7 +327,11 @@ impl Upload {
 
 fn health(ticket: &Ticket, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
     let mut body = std::mem::take(ctx.scratch);
-    reply::health(&mut body, ctx.now.timestamp().as_str(), env!("CARGO_PKG_VERSION"));
+    reply::health(
+        &mut body,
+        ctx.now.timestamp().as_str(),
+        env!("CARGO_PKG_VERSION"),
+    );
     let turn = answer(ticket, &Answer::json(200, &body), ctx, out);
     body.clear();
     *ctx.scratch = body;

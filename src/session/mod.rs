@@ -101,7 +101,10 @@ pub struct Turn {
 
 impl Turn {
     fn effect(effect: Effect) -> Turn {
-        Turn { effect: Some(effect), ..Turn::default() }
+        Turn {
+            effect: Some(effect),
+            ..Turn::default()
+        }
     }
 
     fn close(reason: CloseReason) -> Turn {
@@ -110,7 +113,10 @@ impl Turn {
 
     /// The same, with more input done with.
     fn behind(self, consumed: usize) -> Turn {
-        Turn { consumed: self.consumed + consumed, ..self }
+        Turn {
+            consumed: self.consumed + consumed,
+            ..self
+        }
     }
 }
 
@@ -206,11 +212,19 @@ impl Session {
         }
         // What comes behind is no HTTP, whatever the request said of its connection.
         let turn = answer(ticket, &switching, ctx, out);
-        Turn { effect: None, ..turn }
+        Turn {
+            effect: None,
+            ..turn
+        }
     }
 
     /// There is no place for the WebSocket.
-    pub fn turned_down(&mut self, ticket: &Ticket, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+    pub fn turned_down(
+        &mut self,
+        ticket: &Ticket,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
         let error = Answer::error(ErrorCode::ServiceUnavailable)
             .message("There are as many connections as there may be");
         answer::refusal(ticket, &error, CloseReason::Limit, ctx, out)

@@ -14,7 +14,10 @@ use crate::ws::handshake::{self, Accept, HandshakeError, HandshakeRequest};
 pub(super) enum Plan {
     PublishOne,
     PublishBulk,
-    Upgrade { accept: Accept, is_echo: bool },
+    Upgrade {
+        accept: Accept,
+        is_echo: bool,
+    },
     Health,
     Ready,
     Metrics,
@@ -50,10 +53,8 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_
         Ok(grant) => ticket.cors_origin = grant.map(|grant| grant.origin().into()),
         Err(refusal) => return Plan::refuse(ErrorCode::Forbidden, refusal.to_string()),
     }
-    if let Some(origin) = ticket.cors_origin.as_deref()
-        && is_preflight(head.method, &head.headers)
-    {
-        return preflight(origin, ticket);
+    if ticket.cors_origin.is_some() && is_preflight(head.method, &head.headers) {
+        return preflight(ticket);
     }
     match routed {
         Routed::Found(route) if ctx.is_reserved && !is_for_operators(route) => {
@@ -122,13 +123,14 @@ fn redirect(path: &'static str, query: Option<&str>) -> Plan {
     Plan::Answer(Box::new(Answer::empty(307).header("Location", location)))
 }
 
-fn preflight(origin: &str, ticket: &mut Ticket) -> Plan {
-    let grant = CorsGrant::to(origin);
-    let fields = grant.preflight_headers();
-    let answer = fields.into_iter().fold(Answer::empty(204), |answer, (name, value)| {
-        answer.header(name, value.to_owned())
-    });
+fn preflight(ticket: &mut Ticket) -> Plan {
     // Its fields say all; those of an ordinary answer would repeat them.
-    ticket.cors_origin = None;
+    let origin = ticket.cors_origin.take().unwrap_or_default();
+    let fields = CorsGrant::to(&origin).preflight_headers();
+    let answer = fields
+        .into_iter()
+        .fold(Answer::empty(204), |answer, (name, value)| {
+            answer.header(name, value.to_owned())
+        });
     Plan::Answer(Box::new(answer))
 }

@@ -98,7 +98,12 @@ fn publish(
     };
     let drafts = publications.iter().map(&mut draft).collect();
     ctx.scratch.clear();
-    let receipt = Box::new(Receipt { ticket, timestamp, is_bulk, topics });
+    let receipt = Box::new(Receipt {
+        ticket,
+        timestamp,
+        is_bulk,
+        topics,
+    });
     Turn::effect(Effect::Publish(Publish { drafts, receipt }))
 }
 
@@ -130,7 +135,12 @@ pub(super) fn published(
                 answer(&receipt.ticket, &Answer::json(201, &body), ctx, out)
             }
             Some(Err(error)) => refused(&receipt.ticket, *error, ctx, out),
-            None => answer(&receipt.ticket, &Answer::error(ErrorCode::InternalError), ctx, out),
+            None => answer(
+                &receipt.ticket,
+                &Answer::error(ErrorCode::InternalError),
+                ctx,
+                out,
+            ),
         }
     };
     body.clear();
@@ -144,7 +154,12 @@ fn refused(ticket: &Ticket, error: StoreError, ctx: &mut Context<'_>, out: &mut 
         StoreError::HashTaken => "The name of this topic cannot be told from another's",
         StoreError::MemoryMax => "No memory is left for messages",
     };
-    answer(ticket, &Answer::error(ErrorCode::ServiceUnavailable).message(sentence), ctx, out)
+    answer(
+        ticket,
+        &Answer::error(ErrorCode::ServiceUnavailable).message(sentence),
+        ctx,
+        out,
+    )
 }
 
 fn invalid(

@@ -69,8 +69,13 @@ impl RequestId {
             let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
             (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(is_allowed)
         };
-        let given = header.filter(is_valid).and_then(|id| std::str::from_utf8(id).ok());
-        given.map_or_else(|| RequestId::Made(random.u64(..)), |id| RequestId::Given(id.into()))
+        let given = header
+            .filter(is_valid)
+            .and_then(|id| std::str::from_utf8(id).ok());
+        given.map_or_else(
+            || RequestId::Made(random.u64(..)),
+            |id| RequestId::Given(id.into()),
+        )
     }
 
     /// The text; `room` is where one of ours is written.

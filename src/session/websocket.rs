@@ -11,9 +11,9 @@
 use super::context::Context;
 use super::request::{IdRoom, tagged};
 use super::{CloseReason, Effect, SubscribeRequest, Turn};
+use crate::api::command::OnLag;
 use crate::api::command::{Command, CommandError, Subscribe, parse, parse_first};
 use crate::api::reply::{self, Resume};
-use crate::api::command::OnLag;
 use crate::topic::{Gap, TopicName};
 use crate::ws::{Assembler, CloseCode, Event, Opcode, close, frame};
 
@@ -60,7 +60,10 @@ impl WebSocket {
         }
         let len = input.len();
         let stage = self.stage;
-        let fed = match self.assembler.feed(input, &ctx.limits.assembler(stage == Stage::Echo)) {
+        let fed = match self
+            .assembler
+            .feed(input, &ctx.limits.assembler(stage == Stage::Echo))
+        {
             Ok(fed) => fed,
             Err(error) => {
                 let turn = closed(reason_of(error.close_code()), &error.to_string(), out);
@@ -91,7 +94,10 @@ impl WebSocket {
 
     /// When [`WebSocket::timeout`] is due, in monotonic microseconds.
     pub(super) fn deadline(&self, ctx: &Context<'_>) -> u64 {
-        let ping_at = self.alive_at.max(self.pinged_at).saturating_add(ctx.limits.ping_interval);
+        let ping_at = self
+            .alive_at
+            .max(self.pinged_at)
+            .saturating_add(ctx.limits.ping_interval);
         let idle_at = self.alive_at.saturating_add(ctx.limits.idle_timeout);
         match self.stage {
             // Nothing else keeps a client that does not subscribe.
@@ -191,7 +197,10 @@ fn join(
         Err(error) => {
             append_text(ctx, out, |json| reply::error(json, &error));
             let turn = closed(CloseReason::SubscribeFailed, "", out);
-            Turn { error: Some(error.code.as_str()), ..turn }
+            Turn {
+                error: Some(error.code.as_str()),
+                ..turn
+            }
         }
     }
 }
@@ -215,7 +224,10 @@ fn open(
         }
         Err(error) => {
             append_text(ctx, out, |json| reply::error(json, &error));
-            Turn { error: Some(error.code.as_str()), ..Turn::default() }
+            Turn {
+                error: Some(error.code.as_str()),
+                ..Turn::default()
+            }
         }
     }
 }

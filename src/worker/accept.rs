@@ -42,7 +42,11 @@ impl Acceptor {
     /// When the selector refuses it.
     pub(super) fn new(mut listener: TcpListener, registry: &Registry) -> io::Result<Acceptor> {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        Ok(Acceptor { listener: Some(listener), is_ready: true, paused_until: None })
+        Ok(Acceptor {
+            listener: Some(listener),
+            is_ready: true,
+            paused_until: None,
+        })
     }
 
     /// The selector says that somebody waits.
@@ -77,7 +81,9 @@ impl Acceptor {
 
     /// Accepts one connection.
     pub(super) fn accept(&mut self, now_micros: u64) -> Accepted {
-        let Some(listener) = &self.listener else { return Accepted::Nobody };
+        let Some(listener) = &self.listener else {
+            return Accepted::Nobody;
+        };
         loop {
             return match listener.accept() {
                 Ok((socket, _)) => Accepted::Connection(socket),

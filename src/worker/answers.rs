@@ -53,7 +53,9 @@ impl Worker {
     }
 
     fn send_answer(&mut self, key: ConnectionKey, bytes: &[u8]) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         if connection.marks.is_doomed || bytes.is_empty() {
             return;
         }

@@ -14,7 +14,9 @@ use crate::topic::{Batch, Gap, GapReason, Place, Reading, TopicHash};
 impl Worker {
     /// Gives a connection that reads on by itself a turn, unless it waits for its socket.
     pub(super) fn schedule_catch_up(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let has_room = connection.message_bytes() <= self.limits.outbox_bytes_max / 2;
         if connection.behind > 0 && has_room && !connection.marks.is_catching_up {
             connection.marks.is_catching_up = true;
@@ -24,12 +26,16 @@ impl Worker {
 
     /// Reads one batch for one subscription of a connection; returns the writes made.
     pub(super) fn catch_up(&mut self, key: ConnectionKey) -> usize {
-        let Some(connection) = self.connections.get_mut(key) else { return 0 };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return 0;
+        };
         connection.marks.is_catching_up = false;
         if connection.marks.is_doomed {
             return 0;
         }
-        let Some(at) = self.next_behind(key) else { return 0 };
+        let Some(at) = self.next_behind(key) else {
+            return 0;
+        };
         match self.read_on(key, at) {
             Ok(()) => {
                 self.flush(key);
@@ -56,8 +62,12 @@ impl Worker {
     }
 
     fn read_on(&mut self, key: ConnectionKey, at: SubscriptionRef) -> Result<(), CloseReason> {
-        let Some(topic) = self.topics.get_mut(at.topic) else { return Ok(()) };
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        let Some(topic) = self.topics.get_mut(at.topic) else {
+            return Ok(());
+        };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Ok(());
+        };
         let batch = Batch {
             messages_max: JOB_MESSAGES_MAX,
             bytes_max: self.limits.outbox_bytes_max / 2,
@@ -66,7 +76,9 @@ impl Worker {
         let mut frames = std::mem::take(&mut self.frames);
         let store = &self.shared.store;
         let reading = store.read(topic.handle, behind.sequence, batch, self.now, &mut frames);
-        let Some(Reading { place, lost, more }) = reading else { return Ok(()) };
+        let Some(Reading { place, lost, more }) = reading else {
+            return Ok(());
+        };
         if let Some(lost) = lost {
             if !topic.subscriber(at.index).skips {
                 frames.clear();
@@ -84,24 +96,32 @@ impl Worker {
             connection.queue_answer(&text, self.now.monotonic_micros);
             self.metrics.gap(GapReason::Lagged);
         }
-        let accepted =
-            connection.queue(&frames, self.limits.outbox_bytes_max, self.now.monotonic_micros);
+        let accepted = connection.queue(
+            &frames,
+            self.limits.outbox_bytes_max,
+            self.now.monotonic_micros,
+        );
         let taken = match accepted {
             Accepted::All => frames.len(),
             Accepted::First(count) => count,
         };
         let read_to = match frames.get(taken) {
             None => place,
-            Some(_) => frames[..taken].last().map_or(lost.unwrap_or(behind), |last| Place {
-                sequence: last.sequence(),
-                position: last.position(),
-            }),
+            Some(_) => frames[..taken]
+                .last()
+                .map_or(lost.unwrap_or(behind), |last| Place {
+                    sequence: last.sequence(),
+                    position: last.position(),
+                }),
         };
         if let Some(meter) = topic.meter.as_ref().filter(|_| taken > 0) {
             meter.delivered(taken as u64);
         } else if taken > 0 {
             topic.meter = store.meter(topic.handle);
-            topic.meter.iter().for_each(|meter| meter.delivered(taken as u64));
+            topic
+                .meter
+                .iter()
+                .for_each(|meter| meter.delivered(taken as u64));
         }
         self.metrics.delivered(taken as u64, 0);
         settle(topic, connection, at, read_to, more || taken < frames.len());

@@ -34,7 +34,9 @@ impl Connection {
 impl Worker {
     /// Ends a connection when what it was told has been written.
     pub(super) fn begin_close(&mut self, key: ConnectionKey, reason: CloseReason) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         if let Session::Closing(closing) = &connection.session {
             let reason = closing.reason();
             Worker::doom(&mut self.doomed, connection, key, reason);
@@ -53,7 +55,9 @@ impl Worker {
 
     /// A consumer was too slow: it gets the frame in progress and the reason, and 5 s to read them.
     pub(super) fn close_lagging(&mut self, key: ConnectionKey, reason: CloseReason) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         connection.drop_unstarted();
         let mut text = Vec::new();
         connection.session.end(reason, reason.as_str(), &mut text);
@@ -75,7 +79,9 @@ impl Worker {
 
     /// Puts a connection on the list of those to flush.
     pub(super) fn touch(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         if !std::mem::replace(&mut connection.marks.is_touched, true) {
             self.touched.push(key);
         }
@@ -93,7 +99,9 @@ impl Worker {
 
     /// Writes what waits, and does what was waiting for that.
     pub(super) fn flush(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         if connection.marks.is_doomed {
             return;
         }
@@ -113,7 +121,9 @@ impl Worker {
 
     /// Reads on, from the log or from the socket, what had to wait for the outbox.
     fn drained(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         if connection.marks.is_paused && !connection.is_paused() {
             connection.marks.is_paused = false;
             self.schedule_read(key);
@@ -123,7 +133,9 @@ impl Worker {
 
     /// All was written: the peer is told that nothing more comes, and given time to read it.
     fn end_output(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         if std::mem::replace(&mut connection.marks.is_write_closed, true) {
             return;
         }
@@ -133,8 +145,14 @@ impl Worker {
             Worker::doom(&mut self.doomed, connection, key, reason);
             return;
         }
-        let linger = if reason == CloseReason::Lagging { LAGGING_LINGER_MICROS } else { LINGER_MICROS };
-        connection.session.closing(reason, self.now.monotonic_micros.saturating_add(linger));
+        let linger = if reason == CloseReason::Lagging {
+            LAGGING_LINGER_MICROS
+        } else {
+            LINGER_MICROS
+        };
+        connection
+            .session
+            .closing(reason, self.now.monotonic_micros.saturating_add(linger));
         // Input that was held back is thrown away from now on.
         self.schedule_read(key);
     }
@@ -143,13 +161,18 @@ impl Worker {
     pub(super) fn bury(&mut self) {
         while let Some((key, reason)) = self.doomed.pop() {
             self.leave_all(key);
-            let Some(mut connection) = self.connections.remove(key) else { continue };
+            let Some(mut connection) = self.connections.remove(key) else {
+                continue;
+            };
             self.shared.places.leave(connection.marks.is_websocket);
             if connection.marks.is_websocket {
                 self.metrics.websocket_closed();
             }
             self.metrics.connection_closed(reason);
-            self.shared.store.budget().adjust(connection.charged as usize, 0);
+            self.shared
+                .store
+                .budget()
+                .adjust(connection.charged as usize, 0);
             if connection.has_outbox() {
                 // What it did not read must not linger in the kernel. A socket that cannot be told
                 // so is closed all the same.
@@ -164,23 +187,33 @@ impl Worker {
     /// Brings what depends on a connection's state up to date: its bytes in the budget and its
     /// deadline.
     pub(super) fn settle(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let bytes = u32::try_from(connection.private_bytes()).unwrap_or(u32::MAX);
         if bytes != connection.charged {
-            self.shared.store.budget().adjust(connection.charged as usize, bytes as usize);
+            self.shared
+                .store
+                .budget()
+                .adjust(connection.charged as usize, bytes as usize);
             connection.charged = bytes;
         }
         let deadline = self.deadline_of(key);
         if let Some(connection) = self.connections.get_mut(key) {
-            self.deadlines.schedule(key, &mut connection.scheduled, deadline);
+            self.deadlines
+                .schedule(key, &mut connection.scheduled, deadline);
         }
     }
 
     /// When to look at a connection, in monotonic microseconds; `u64::MAX` for never.
     pub(super) fn deadline_of(&mut self, key: ConnectionKey) -> u64 {
         let lags_at = self.lags_at(key).unwrap_or(u64::MAX);
-        let Some(connection) = self.connections.get(key) else { return u64::MAX };
-        let ctx = self.desk.context(&self.shared, self.now, connection.marks.is_reserved);
+        let Some(connection) = self.connections.get(key) else {
+            return u64::MAX;
+        };
+        let ctx = self
+            .desk
+            .context(&self.shared, self.now, connection.marks.is_reserved);
         connection.session.deadline(&ctx).min(lags_at)
     }
 

@@ -33,7 +33,9 @@ impl Worker {
             match result {
                 Ok(topic) => joined.push(topic),
                 Err(error) => {
-                    added.into_iter().for_each(|local| self.leave_topic(key, local));
+                    added
+                        .into_iter()
+                        .for_each(|local| self.leave_topic(key, local));
                     self.refuse_subscribe(key, error);
                     return;
                 }
@@ -58,19 +60,34 @@ impl Worker {
             return Err(CommandError::new(CommandErrorCode::LimitExceeded, message));
         };
         let vacant = self.topics.vacant();
-        let result = self.shared.store.subscribe(name, self.index, vacant, request.start);
-        self.metrics.storage_operation(StorageOperation::Subscribe, result.is_ok(), 1);
+        let result = self
+            .shared
+            .store
+            .subscribe(name, self.index, vacant, request.start);
+        self.metrics
+            .storage_operation(StorageOperation::Subscribe, result.is_ok(), 1);
         let subscribed = result.map_err(|error| refusal_of(&error))?;
         if let Some(read) = subscribed.newly_interested {
-            self.topics.insert(Subscribed::new(subscribed.handle, subscribed.name.clone(), read));
+            self.topics.insert(Subscribed::new(
+                subscribed.handle,
+                subscribed.name.clone(),
+                read,
+            ));
         }
-        let group = self.topics.get(subscribed.local).map_or(0, |topic| topic.read.sequence);
+        let group = self
+            .topics
+            .get(subscribed.local)
+            .map_or(0, |topic| topic.read.sequence);
         let is_live = subscribed.start.sequence >= group;
         let at = self.topics.join(
             subscribed.local,
             Subscriber {
                 key,
-                standing: if is_live { Standing::Live } else { Standing::Behind },
+                standing: if is_live {
+                    Standing::Live
+                } else {
+                    Standing::Behind
+                },
                 skips: request.skips,
                 place: subscribed.start,
             },
@@ -81,7 +98,11 @@ impl Worker {
         if let Some(gap) = &subscribed.gap {
             self.metrics.gap(gap.reason);
         }
-        Ok(Joined { name: subscribed.name, resume: subscribed.resume, gap: subscribed.gap })
+        Ok(Joined {
+            name: subscribed.name,
+            resume: subscribed.resume,
+            gap: subscribed.gap,
+        })
     }
 
     /// What there is to tell of a subscription that the connection has already.
@@ -91,11 +112,19 @@ impl Worker {
             let read = topic.read;
             let subscriber = topic.subscriber(at.index);
             let is_live = subscriber.standing == Standing::Live;
-            if is_live && read.sequence > subscriber.place.sequence { read } else { subscriber.place }
+            if is_live && read.sequence > subscriber.place.sequence {
+                read
+            } else {
+                subscriber.place
+            }
         });
         let hash = TopicHash::of(name.as_str());
         let resume = self.shared.store.id(hash, place.position);
-        Joined { name: name.clone(), resume, gap: None }
+        Joined {
+            name: name.clone(),
+            resume,
+            gap: None,
+        }
     }
 
     fn tell_subscribed(
@@ -104,7 +133,9 @@ impl Worker {
         request: &SubscribeRequest,
         joined: Vec<Joined>,
     ) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let resumes: Vec<Resume<'_>> = joined
             .iter()
             .map(|topic| Resume {
@@ -119,13 +150,19 @@ impl Worker {
             .collect();
         let mut ctx = self.desk.context(&self.shared, self.now, false);
         let out = self.answers.of(key);
-        connection.session.subscribed(request, &resumes, &gaps, &mut ctx, out);
+        connection
+            .session
+            .subscribed(request, &resumes, &gaps, &mut ctx, out);
     }
 
     fn refuse_subscribe(&mut self, key: ConnectionKey, error: CommandError) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let mut ctx = self.desk.context(&self.shared, self.now, false);
-        let turn = connection.session.refused(error, &mut ctx, self.answers.of(key));
+        let turn = connection
+            .session
+            .refused(error, &mut ctx, self.answers.of(key));
         self.carry_out(key, turn);
     }
 
@@ -136,15 +173,21 @@ impl Worker {
                 self.leave_topic(key, at.topic);
             }
         }
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let mut ctx = self.desk.context(&self.shared, self.now, false);
-        connection.session.unsubscribed(names, &mut ctx, self.answers.of(key));
+        connection
+            .session
+            .unsubscribed(names, &mut ctx, self.answers.of(key));
     }
 
     /// Ends all subscriptions of a connection.
     pub(super) fn leave_all(&mut self, key: ConnectionKey) {
-        while let Some(at) =
-            self.connections.get(key).and_then(|connection| connection.subscriptions.last().copied())
+        while let Some(at) = self
+            .connections
+            .get(key)
+            .and_then(|connection| connection.subscriptions.last().copied())
         {
             self.leave_topic(key, at.topic);
         }
@@ -158,8 +201,14 @@ impl Worker {
     }
 
     fn leave_topic(&mut self, key: ConnectionKey, local: LocalTopic) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let Some(index) = connection.subscriptions.iter().position(|at| at.topic == local) else {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let Some(index) = connection
+            .subscriptions
+            .iter()
+            .position(|at| at.topic == local)
+        else {
             return;
         };
         let at = connection.subscriptions.swap_remove(index);
@@ -180,7 +229,8 @@ impl Worker {
     pub(super) fn drop_topic_if_unused(&mut self, local: LocalTopic) {
         if let Some(handle) = self.topics.remove_if_unused(local) {
             self.shared.store.unsubscribe(handle, self.index);
-            self.metrics.storage_operation(StorageOperation::Unsubscribe, true, 1);
+            self.metrics
+                .storage_operation(StorageOperation::Unsubscribe, true, 1);
         }
     }
 }

@@ -97,7 +97,9 @@ impl Connection {
 
     /// Bytes of messages that wait.
     pub(super) fn message_bytes(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |waiting| waiting.outbox.message_bytes())
+        self.outbox
+            .as_ref()
+            .map_or(0, |waiting| waiting.outbox.message_bytes())
     }
 
     /// Whether so many answers wait that the peer is not to be read.
@@ -111,7 +113,9 @@ impl Connection {
     }
 
     fn answer_bytes(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |waiting| waiting.outbox.answer_bytes())
+        self.outbox
+            .as_ref()
+            .map_or(0, |waiting| waiting.outbox.answer_bytes())
     }
 
     /// Bytes that it owns alone.
@@ -125,7 +129,11 @@ impl Connection {
     /// # Errors
     /// Those of the socket.
     pub(super) fn send_answer(&mut self, bytes: &[u8], now_micros: u64) -> io::Result<usize> {
-        let sent = if self.has_outbox() { 0 } else { write_some(&mut self.socket, bytes)? };
+        let sent = if self.has_outbox() {
+            0
+        } else {
+            write_some(&mut self.socket, bytes)?
+        };
         if sent < bytes.len() {
             self.waiting(now_micros).push_answer(&bytes[sent..]);
         }
@@ -140,7 +148,12 @@ impl Connection {
     }
 
     /// Queues frames up to the bound; the connection is to be flushed.
-    pub(super) fn queue(&mut self, frames: &[Message], bytes_max: usize, now_micros: u64) -> Accepted {
+    pub(super) fn queue(
+        &mut self,
+        frames: &[Message],
+        bytes_max: usize,
+        now_micros: u64,
+    ) -> Accepted {
         let outbox = self.waiting(now_micros);
         for (index, frame) in frames.iter().enumerate() {
             if outbox.message_bytes() + frame.frame().len() > bytes_max {
@@ -179,13 +192,18 @@ impl Connection {
             fits
         });
         let whole = whole.count();
-        let Some(partial) = frames.get(whole) else { return Ok((sent, Accepted::All)) };
+        let Some(partial) = frames.get(whole) else {
+            return Ok((sent, Accepted::All));
+        };
         self.waiting(now_micros).push_message(partial.clone(), left);
         let rest = self.queue(&frames[whole + 1..], bytes_max, now_micros);
-        Ok((sent, match rest {
-            Accepted::All => Accepted::All,
-            Accepted::First(more) => Accepted::First(whole + 1 + more),
-        }))
+        Ok((
+            sent,
+            match rest {
+                Accepted::All => Accepted::All,
+                Accepted::First(more) => Accepted::First(whole + 1 + more),
+            },
+        ))
     }
 
     /// Writes what waits.
@@ -194,7 +212,10 @@ impl Connection {
     /// Those of the socket.
     pub(super) fn flush(&mut self, now_micros: u64) -> io::Result<Flushed> {
         let Some(waiting) = &mut self.outbox else {
-            return Ok(Flushed { bytes: 0, is_empty: true });
+            return Ok(Flushed {
+                bytes: 0,
+                is_empty: true,
+            });
         };
         let flushed = waiting.outbox.flush(&mut self.socket)?;
         if flushed.bytes > 0 {
@@ -219,14 +240,22 @@ impl Connection {
 
     /// One of its subscriptions stands in another place now.
     pub(super) fn moved(&mut self, moved: &Moved) {
-        let mine = self.subscriptions.iter_mut().find(|own| **own == moved.from);
+        let mine = self
+            .subscriptions
+            .iter_mut()
+            .find(|own| **own == moved.from);
         if let Some(own) = mine {
             *own = moved.to;
         }
     }
 
     fn waiting(&mut self, now_micros: u64) -> &mut Outbox {
-        let fresh = || Box::new(Waiting { outbox: Outbox::default(), progressed_at: now_micros });
+        let fresh = || {
+            Box::new(Waiting {
+                outbox: Outbox::default(),
+                progressed_at: now_micros,
+            })
+        };
         &mut self.outbox.get_or_insert_with(fresh).outbox
     }
 }

@@ -83,11 +83,10 @@ impl Deadlines {
     /// Microseconds until the next tick with an entry, at most `most`.
     pub(super) fn wait(&self, now_micros: u64, most: u64) -> u64 {
         let ticks = most.div_ceil(TICK_MICROS).min(BUCKETS as u64) as u32;
-        let occupied =
-            (0..ticks).find(|ahead| {
-                let tick = self.next_tick.wrapping_add(*ahead);
-                !self.buckets[tick as usize % BUCKETS].is_empty()
-            });
+        let occupied = (0..ticks).find(|ahead| {
+            let tick = self.next_tick.wrapping_add(*ahead);
+            !self.buckets[tick as usize % BUCKETS].is_empty()
+        });
         let Some(ahead) = occupied else { return most };
         let at = u64::from(self.next_tick + ahead) * TICK_MICROS;
         at.saturating_sub(now_micros).min(most)
@@ -130,7 +129,9 @@ mod tests {
         wheel.schedule(key, &mut scheduled, 5 * SECOND);
         let mut due = Vec::new();
         wheel.due(30 * SECOND, &mut due);
-        let valid = due.iter().filter(|(_, tick)| Deadlines::came_up(&mut scheduled, *tick));
+        let valid = due
+            .iter()
+            .filter(|(_, tick)| Deadlines::came_up(&mut scheduled, *tick));
         assert_eq!(valid.count(), 1);
     }
 

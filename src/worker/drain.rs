@@ -75,7 +75,9 @@ impl Worker {
 
     fn drain_step(&mut self) {
         let now = self.now.monotonic_micros;
-        let Some(drain) = self.drain.as_mut().filter(|drain| drain.next_step <= now) else { return };
+        let Some(drain) = self.drain.as_mut().filter(|drain| drain.next_step <= now) else {
+            return;
+        };
         drain.next_step = now + STEP_MICROS;
         let keep = drain.remaining.len().saturating_sub(drain.per_step);
         for key in drain.remaining.split_off(keep) {
@@ -93,9 +95,13 @@ impl Worker {
 
     fn tell_drained(&mut self, key: ConnectionKey) {
         let spread = self.desk.random_below(RECONNECT_SPREAD_MILLIS);
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let text = format!("{{\"reconnect_after_ms\":{spread}}}");
-        connection.session.end(CloseReason::Draining, &text, self.answers.of(key));
+        connection
+            .session
+            .end(CloseReason::Draining, &text, self.answers.of(key));
         self.begin_close(key, CloseReason::Draining);
     }
 }

@@ -62,7 +62,9 @@ pub(super) type WorkQueue = VecDeque<Work>;
 impl Worker {
     /// Notes that a topic has news.
     pub(super) fn has_news(&mut self, local: LocalTopic) {
-        let Some(topic) = self.topics.get_mut(local) else { return };
+        let Some(topic) = self.topics.get_mut(local) else {
+            return;
+        };
         topic.has_news = true;
         if !std::mem::replace(&mut topic.is_queued, true) {
             self.work.push_back(Work::Topic(local));
@@ -84,7 +86,9 @@ impl Worker {
     }
 
     fn work_on_topic(&mut self, local: LocalTopic, most: usize) -> usize {
-        let Some(topic) = self.topics.get_mut(local) else { return 0 };
+        let Some(topic) = self.topics.get_mut(local) else {
+            return 0;
+        };
         let Some(mut job) = topic.job.take().or_else(|| self.begin_job(local)) else {
             self.put_back(local);
             return 0;
@@ -103,7 +107,9 @@ impl Worker {
 
     /// Queues a topic again that has a job or news left.
     fn put_back(&mut self, local: LocalTopic) {
-        let Some(topic) = self.topics.get_mut(local) else { return };
+        let Some(topic) = self.topics.get_mut(local) else {
+            return;
+        };
         topic.is_queued = topic.job.is_some() || topic.has_news;
         if topic.is_queued {
             self.work.push_back(Work::Topic(local));
@@ -123,7 +129,8 @@ impl Worker {
         });
         let mut job = self.spare_jobs.pop().unwrap_or_default();
         let store = &self.shared.store;
-        let reading = store.take_news(topic.handle, self.index, batch, self.now, &mut job.frames)?;
+        let reading =
+            store.take_news(topic.handle, self.index, batch, self.now, &mut job.frames)?;
         job.before = std::mem::replace(&mut topic.read, reading.place);
         topic.has_news = reading.more;
         let lost = reading.lost.filter(|_| batch.is_some());
@@ -142,10 +149,19 @@ impl Worker {
 
     /// Makes at most `most` writes of a job, and says how many it made.
     fn run_job(&mut self, local: LocalTopic, job: &mut Job, most: usize) -> usize {
-        let Some(topic) = self.topics.get_mut(local) else { return 0 };
-        let slices: SmallVec<[IoSlice<'_>; 64]> =
-            job.frames.iter().map(|message| IoSlice::new(message.frame())).collect();
-        let batch = FrameBatch { job, slices: &slices, bytes_max: self.limits.outbox_bytes_max };
+        let Some(topic) = self.topics.get_mut(local) else {
+            return 0;
+        };
+        let slices: SmallVec<[IoSlice<'_>; 64]> = job
+            .frames
+            .iter()
+            .map(|message| IoSlice::new(message.frame()))
+            .collect();
+        let batch = FrameBatch {
+            job,
+            slices: &slices,
+            bytes_max: self.limits.outbox_bytes_max,
+        };
         let (mut next, mut writes, mut delivered, mut bytes) = (job.next, 0, 0, 0);
         while next < job.end && writes < most {
             let subscriber = topic.subscriber(next);
@@ -154,7 +170,9 @@ impl Worker {
                 continue;
             }
             let key = subscriber.key;
-            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let Some(connection) = self.connections.get_mut(key) else {
+                continue;
+            };
             if connection.marks.is_doomed {
                 continue;
             }
@@ -185,7 +203,11 @@ impl Worker {
             meter.delivered(delivered);
         }
         if let Some(oldest) = job.frames.first() {
-            let since = self.clock.now().monotonic_micros.saturating_sub(oldest.stored_at());
+            let since = self
+                .clock
+                .now()
+                .monotonic_micros
+                .saturating_sub(oldest.stored_at());
             self.metrics.publish_to_delivery(since, delivered);
         }
         writes
@@ -230,17 +252,31 @@ struct Delivery {
 }
 
 impl FrameBatch<'_> {
-    fn deliver(&self, connection: &mut Connection, joined: Place, now: u64) -> io::Result<Delivery> {
+    fn deliver(
+        &self,
+        connection: &mut Connection,
+        joined: Place,
+        now: u64,
+    ) -> io::Result<Delivery> {
         let frames = &self.job.frames[..];
         let known = frames.partition_point(|frame| frame.sequence() <= joined.sequence);
         let mut direct = !connection.has_outbox() && connection.subscriptions.len() == 1;
-        if let Some(gap) = self.job.gap.as_ref().filter(|gap| joined.sequence < gap.lost.sequence) {
+        if let Some(gap) = self
+            .job
+            .gap
+            .as_ref()
+            .filter(|gap| joined.sequence < gap.lost.sequence)
+        {
             connection.queue_answer(&gap.frame, now);
             direct = false;
         }
         let fresh = &frames[known..];
         if fresh.is_empty() {
-            return Ok(Delivery { frames: 0, bytes: 0, stopped_at: None });
+            return Ok(Delivery {
+                frames: 0,
+                bytes: 0,
+                stopped_at: None,
+            });
         }
         let (bytes, accepted) = if direct {
             connection.write(fresh, &self.slices[known..], self.bytes_max, now)?
@@ -248,11 +284,25 @@ impl FrameBatch<'_> {
             (0, connection.queue(fresh, self.bytes_max, now))
         };
         let Accepted::First(count) = accepted else {
-            return Ok(Delivery { frames: fresh.len(), bytes, stopped_at: None });
+            return Ok(Delivery {
+                frames: fresh.len(),
+                bytes,
+                stopped_at: None,
+            });
         };
-        let last = (known + count).checked_sub(1).map(|index| place_of(&frames[index]));
-        let before = if joined.sequence > self.job.before.sequence { joined } else { self.job.before };
-        Ok(Delivery { frames: count, bytes, stopped_at: Some(last.unwrap_or(before)) })
+        let last = (known + count)
+            .checked_sub(1)
+            .map(|index| place_of(&frames[index]));
+        let before = if joined.sequence > self.job.before.sequence {
+            joined
+        } else {
+            self.job.before
+        };
+        Ok(Delivery {
+            frames: count,
+            bytes,
+            stopped_at: Some(last.unwrap_or(before)),
+        })
     }
 }
 
@@ -271,5 +321,8 @@ impl LiveGap {
 }
 
 fn place_of(message: &Message) -> Place {
-    Place { sequence: message.sequence(), position: message.position() }
+    Place {
+        sequence: message.sequence(),
+        position: message.position(),
+    }
 }

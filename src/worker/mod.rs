@@ -220,7 +220,8 @@ impl Worker {
                 timeout = Duration::from_micros(wait);
             }
         }
-        self.metrics.loop_iteration(self.clock.now().monotonic_micros.saturating_sub(began));
+        self.metrics
+            .loop_iteration(self.clock.now().monotonic_micros.saturating_sub(began));
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             Ok(()) | Err(_) => {}
@@ -244,8 +245,14 @@ impl Worker {
         }
         let now = self.now.monotonic_micros;
         let mut until = self.next_sweep;
-        until = self.acceptor.paused_until().map_or(until, |paused| paused.min(until));
-        until = self.drain.as_ref().map_or(until, |drain| drain.next_step().min(until));
+        until = self
+            .acceptor
+            .paused_until()
+            .map_or(until, |paused| paused.min(until));
+        until = self
+            .drain
+            .as_ref()
+            .map_or(until, |drain| drain.next_step().min(until));
         self.deadlines.wait(now, until.saturating_sub(now))
     }
 
@@ -280,7 +287,10 @@ impl Worker {
         if items > 0 {
             self.metrics.mailbox_depth(items);
         }
-        if self.shared.workers[self.index as usize].doorbell.take_look_at_all() {
+        if self.shared.workers[self.index as usize]
+            .doorbell
+            .take_look_at_all()
+        {
             self.metrics.look_at_all();
             let all: Vec<LocalTopic> = self.topics.numbers().collect();
             all.into_iter().for_each(|local| self.has_news(local));

@@ -116,7 +116,10 @@ impl Outbox {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Flushed { bytes, is_empty: self.is_empty() })
+        Ok(Flushed {
+            bytes,
+            is_empty: self.is_empty(),
+        })
     }
 
     fn sent(&mut self, mut sent: usize) {

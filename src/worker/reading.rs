@@ -43,12 +43,17 @@ impl Worker {
         let _ = socket.set_nodelay(true);
         self.metrics.accepted();
         let place = self.shared.places.enter();
-        let is_crowded = self.connections.len() > self.shared.config.http_connections_max
-            + self.shared.config.max_connections
-            + TURNED_AWAY_MAX;
+        let is_crowded = self.connections.len()
+            > self.shared.config.http_connections_max
+                + self.shared.config.max_connections
+                + TURNED_AWAY_MAX;
         let session = Session::new(self.now.monotonic_micros);
-        let key = self.connections.insert_with(|_| Connection::new(socket, session));
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let key = self
+            .connections
+            .insert_with(|_| Connection::new(socket, session));
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         connection.marks.is_reserved = place == Place::Reserved;
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
@@ -73,7 +78,9 @@ impl Worker {
     /// Reads those again that had more than one turn's worth, or could not be read for a while.
     pub(super) fn read_again(&mut self) {
         for key in std::mem::take(&mut self.again) {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let Some(connection) = self.connections.get_mut(key) else {
+                continue;
+            };
             connection.marks.reads_again = false;
             if connection.input.is_some() {
                 self.feed(key, &mut []);
@@ -84,7 +91,9 @@ impl Worker {
 
     /// Puts a connection on the list for the next iteration.
     pub(super) fn schedule_read(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         if !std::mem::replace(&mut connection.marks.reads_again, true) {
             self.again.push(key);
         }
@@ -110,7 +119,9 @@ impl Worker {
 
     /// One read; whether another one should follow.
     fn read_once(&mut self, key: ConnectionKey, buffer: &mut [u8]) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
         let marks = connection.marks;
         if marks.is_doomed || marks.is_read_closed || marks.reads_again {
             return false;
@@ -141,7 +152,9 @@ impl Worker {
 
     /// Gives bytes to the session, behind those that it has not taken yet.
     fn feed(&mut self, key: ConnectionKey, bytes: &mut [u8]) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         let rest = match connection.input.take() {
             None => {
                 let consumed = self.converse(key, bytes);
@@ -164,13 +177,19 @@ impl Worker {
     fn converse(&mut self, key: ConnectionKey, input: &mut [u8]) -> usize {
         let (mut consumed, mut requests) = (0, 0);
         loop {
-            let Some(connection) = self.connections.get_mut(key) else { return input.len() };
+            let Some(connection) = self.connections.get_mut(key) else {
+                return input.len();
+            };
             if connection.marks.is_doomed {
                 return input.len();
             }
-            let mut ctx = self.desk.context(&self.shared, self.now, connection.marks.is_reserved);
+            let mut ctx = self
+                .desk
+                .context(&self.shared, self.now, connection.marks.is_reserved);
             let out = self.answers.of(key);
-            let turn = connection.session.receive(&mut input[consumed..], &mut ctx, out);
+            let turn = connection
+                .session
+                .receive(&mut input[consumed..], &mut ctx, out);
             consumed += turn.consumed;
             if turn.consumed == 0 && turn.effect.is_none() {
                 return consumed;
@@ -186,7 +205,9 @@ impl Worker {
     /// The peer sends no more. What it asked for has been answered, in order; nothing else keeps
     /// the connection.
     fn end_of_input(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         connection.marks.is_read_closed = true;
         match connection.session {
             Session::Http(_) => self.begin_close(key, CloseReason::Finished),

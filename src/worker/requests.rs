@@ -21,15 +21,20 @@ impl Worker {
             self.count(exchange);
         }
         let answered = turn.exchange.is_some();
-        answered | turn.effect.is_some_and(|effect| self.carry_out_effect(key, effect))
+        answered
+            | turn
+                .effect
+                .is_some_and(|effect| self.carry_out_effect(key, effect))
     }
 
     fn carry_out_effect(&mut self, key: ConnectionKey, effect: Effect) -> bool {
         match effect {
             Effect::Publish(publish) => self.publish(key, publish),
-            Effect::Upgrade { ticket, accept, is_echo } => {
-                self.upgrade(key, &ticket, &accept, is_echo)
-            }
+            Effect::Upgrade {
+                ticket,
+                accept,
+                is_echo,
+            } => self.upgrade(key, &ticket, &accept, is_echo),
             Effect::Ready(ticket) => self.ready(key, &ticket),
             Effect::Metrics(ticket) => self.scrape(key, &ticket),
             Effect::Subscribe(request) => {
@@ -58,10 +63,14 @@ impl Worker {
     fn publish(&mut self, key: ConnectionKey, publish: Publish) -> bool {
         let Publish { drafts, receipt } = publish;
         self.store(drafts);
-        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
         let mut ctx = self.desk.context(&self.shared, self.clock.now(), false);
         let out = self.answers.of(key);
-        let turn = connection.session.published(&receipt, &self.stored, &mut ctx, out);
+        let turn = connection
+            .session
+            .published(&receipt, &self.stored, &mut ctx, out);
         self.carry_out(key, turn)
     }
 
@@ -84,7 +93,9 @@ impl Worker {
         by_topic.sort_by(|(_, a), (_, b)| a.topic_bytes().cmp(b.topic_bytes()));
         while let Some((_, first)) = by_topic.first() {
             let topic = first.topic_bytes();
-            let same = by_topic.iter().take_while(|(_, draft)| draft.topic_bytes() == topic);
+            let same = by_topic
+                .iter()
+                .take_while(|(_, draft)| draft.topic_bytes() == topic);
             let count = same.count();
             let places: SmallVec<[usize; 16]> =
                 by_topic[..count].iter().map(|(place, _)| *place).collect();
@@ -103,8 +114,12 @@ impl Worker {
         let count = drafts.len() as u64;
         let now = self.clock.now();
         let received_at = self.now.monotonic_micros;
-        let stored = self.shared.store.publish(drafts, now, received_at, &mut self.outcome);
-        self.metrics.storage_operation(StorageOperation::SaveMessage, stored.is_ok(), count);
+        let stored = self
+            .shared
+            .store
+            .publish(drafts, now, received_at, &mut self.outcome);
+        self.metrics
+            .storage_operation(StorageOperation::SaveMessage, stored.is_ok(), count);
         stored
     }
 
@@ -130,14 +145,18 @@ impl Worker {
         is_echo: bool,
     ) -> bool {
         let has_place = !self.desk.is_draining && self.shared.places.upgrade();
-        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
         let mut ctx = self.desk.context(&self.shared, self.now, false);
         let out = self.answers.of(key);
         let turn = if has_place {
             connection.marks.is_websocket = true;
             connection.marks.is_reserved = false;
             self.metrics.websocket_opened();
-            connection.session.upgraded(ticket, accept, is_echo, &mut ctx, out)
+            connection
+                .session
+                .upgraded(ticket, accept, is_echo, &mut ctx, out)
         } else {
             connection.session.turned_down(ticket, &mut ctx, out)
         };
@@ -146,24 +165,34 @@ impl Worker {
 
     fn ready(&mut self, key: ConnectionKey, ticket: &Ticket) -> bool {
         let is_serving = self.shared.lifecycle.stage() == Stage::Serving;
-        let is_well = self.shared.are_workers_well(self.clock.now().monotonic_micros);
+        let is_well = self
+            .shared
+            .are_workers_well(self.clock.now().monotonic_micros);
         let checks = [
             ("storage", "ok"),
             ("workers", if is_well { "ok" } else { "stalled" }),
             ("lifecycle", if is_serving { "ok" } else { "draining" }),
         ];
-        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
         let mut ctx = self.desk.context(&self.shared, self.now, false);
         let out = self.answers.of(key);
         let is_ready = is_serving && is_well;
-        let turn = connection.session.ready(ticket, is_ready, &checks, &mut ctx, out);
+        let turn = connection
+            .session
+            .ready(ticket, is_ready, &checks, &mut ctx, out);
         self.carry_out(key, turn)
     }
 
     fn scrape(&mut self, key: ConnectionKey, ticket: &Ticket) -> bool {
         let stats = self.shared.store.stats();
-        let workers: Vec<_> =
-            self.shared.workers.iter().map(|worker| worker.metrics.clone()).collect();
+        let workers: Vec<_> = self
+            .shared
+            .workers
+            .iter()
+            .map(|worker| worker.metrics.clone())
+            .collect();
         let budget = self.shared.store.budget();
         let mut text = Vec::new();
         let scrape = Scrape {
@@ -173,12 +202,15 @@ impl Worker {
             memory_max: budget.bytes_max(),
         };
         metrics::render(&scrape, &mut text);
-        let Some(connection) = self.connections.get_mut(key) else { return false };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
         let mut ctx = self.desk.context(&self.shared, self.now, false);
         let out = self.answers.of(key);
         let content_type = metrics::CONTENT_TYPE;
-        let turn = connection.session.metrics(ticket, content_type, &text, &mut ctx, out);
+        let turn = connection
+            .session
+            .metrics(ticket, content_type, &text, &mut ctx, out);
         self.carry_out(key, turn)
     }
 }
-

@@ -49,14 +49,18 @@ impl WorkerState {
         WorkerState {
             doorbell: Arc::default(),
             metrics: Arc::default(),
-            pulse: Pulse { awake_since: AtomicU64::new(0) },
+            pulse: Pulse {
+                awake_since: AtomicU64::new(0),
+            },
         }
     }
 
     /// The worker has woken up, or begun another iteration.
     pub(super) fn is_awake(&self, now_micros: u64) {
         // Relaxed: a reading that is a little old does no harm.
-        self.pulse.awake_since.store(now_micros.max(1), Ordering::Relaxed);
+        self.pulse
+            .awake_since
+            .store(now_micros.max(1), Ordering::Relaxed);
     }
 
     /// The worker goes to sleep.
@@ -85,7 +89,10 @@ struct Pulse {
 impl Shared {
     /// Whether no worker's loop is stuck.
     pub(super) fn are_workers_well(&self, now_micros: u64) -> bool {
-        !self.workers.iter().any(|worker| worker.is_stalled(now_micros))
+        !self
+            .workers
+            .iter()
+            .any(|worker| worker.is_stalled(now_micros))
     }
 }
 
@@ -139,7 +146,10 @@ impl Places {
     /// A connection becomes a WebSocket, if there is room.
     pub(super) fn upgrade(&self) -> bool {
         let more = |count| (count < self.websockets_max).then_some(count + 1);
-        let upgraded = self.websockets.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        let upgraded = self
+            .websockets
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok();
         if upgraded {
             self.others.fetch_sub(1, Ordering::Relaxed);
         }
@@ -148,13 +158,12 @@ impl Places {
 
     /// A connection has gone.
     pub(super) fn leave(&self, is_websocket: bool) {
-        let count = if is_websocket { &self.websockets } else { &self.others };
+        let count = if is_websocket {
+            &self.websockets
+        } else {
+            &self.others
+        };
         count.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// WebSockets of all workers.
-    pub(super) fn websockets(&self) -> usize {
-        self.websockets.load(Ordering::Relaxed)
     }
 }
 
@@ -180,7 +189,9 @@ pub struct Lifecycle {
 
 impl Default for Lifecycle {
     fn default() -> Lifecycle {
-        Lifecycle { stage: AtomicU8::new(Stage::Serving as u8) }
+        Lifecycle {
+            stage: AtomicU8::new(Stage::Serving as u8),
+        }
     }
 }
 
@@ -211,13 +222,20 @@ pub struct Clock {
 impl Clock {
     /// Starts the monotonic clock.
     pub fn start() -> Clock {
-        Clock { start: Instant::now() }
+        Clock {
+            start: Instant::now(),
+        }
     }
 
     /// Now.
     pub fn now(&self) -> Moment {
         // Before 1970 is 1970.
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Moment { wall_micros: micros(wall), monotonic_micros: micros(self.start.elapsed()) }
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Moment {
+            wall_micros: micros(wall),
+            monotonic_micros: micros(self.start.elapsed()),
+        }
     }
 }

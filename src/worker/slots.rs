@@ -17,7 +17,10 @@ impl ConnectionKey {
 
     /// The key of a token that [`ConnectionKey::token`] made.
     pub(super) fn from_token(token: Token) -> ConnectionKey {
-        ConnectionKey { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
+        ConnectionKey {
+            slot: token.0 as u32,
+            generation: (token.0 >> 32) as u32,
+        }
     }
 }
 
@@ -37,7 +40,10 @@ struct Slot<T> {
 
 impl<T> Default for Slots<T> {
     fn default() -> Slots<T> {
-        Slots { slots: Vec::new(), vacant: Vec::new() }
+        Slots {
+            slots: Vec::new(),
+            vacant: Vec::new(),
+        }
     }
 }
 
@@ -50,11 +56,17 @@ impl<T> Slots<T> {
     /// Puts a value into a slot; it learns its key before it exists.
     pub(super) fn insert_with(&mut self, value: impl FnOnce(ConnectionKey) -> T) -> ConnectionKey {
         let slot = self.vacant.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, value: None });
+            self.slots.push(Slot {
+                generation: 0,
+                value: None,
+            });
             (self.slots.len() - 1) as u32
         });
         let entry = &mut self.slots[slot as usize];
-        let key = ConnectionKey { slot, generation: entry.generation };
+        let key = ConnectionKey {
+            slot,
+            generation: entry.generation,
+        };
         entry.value = Some(value(key));
         key
     }
@@ -62,13 +74,17 @@ impl<T> Slots<T> {
     /// The value of a key.
     pub(super) fn get(&self, key: ConnectionKey) -> Option<&T> {
         let slot = self.slots.get(key.slot as usize)?;
-        slot.value.as_ref().filter(|_| slot.generation == key.generation)
+        slot.value
+            .as_ref()
+            .filter(|_| slot.generation == key.generation)
     }
 
     /// The value of a key.
     pub(super) fn get_mut(&mut self, key: ConnectionKey) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.slot as usize)?;
-        slot.value.as_mut().filter(|_| slot.generation == key.generation)
+        slot.value
+            .as_mut()
+            .filter(|_| slot.generation == key.generation)
     }
 
     /// Takes a value out; its key finds nothing from then on.
@@ -82,8 +98,15 @@ impl<T> Slots<T> {
 
     /// All keys, in no order that means anything.
     pub(super) fn keys(&self) -> impl Iterator<Item = ConnectionKey> {
-        let taken = self.slots.iter().enumerate().filter(|(_, slot)| slot.value.is_some());
-        taken.map(|(index, slot)| ConnectionKey { slot: index as u32, generation: slot.generation })
+        let taken = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.value.is_some());
+        taken.map(|(index, slot)| ConnectionKey {
+            slot: index as u32,
+            generation: slot.generation,
+        })
     }
 }
 
@@ -98,7 +121,10 @@ mod tests {
         assert_eq!(slots.remove(first), Some("first"));
         let second = slots.insert_with(|_| "second");
         assert_eq!(first.slot, second.slot);
-        assert_eq!((slots.get(first), slots.get(second)), (None, Some(&"second")));
+        assert_eq!(
+            (slots.get(first), slots.get(second)),
+            (None, Some(&"second"))
+        );
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.len(), 1);
         assert_eq!(ConnectionKey::from_token(second.token()), second);

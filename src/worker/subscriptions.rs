@@ -85,7 +85,9 @@ impl Subscribed {
 
     /// Whether any subscriber takes part in the fan-out.
     pub(super) fn has_live(&self) -> bool {
-        self.subscribers.iter().any(|subscriber| subscriber.standing == Standing::Live)
+        self.subscribers
+            .iter()
+            .any(|subscriber| subscriber.standing == Standing::Live)
     }
 
     /// The subscriber at a place.
@@ -101,8 +103,18 @@ impl Subscribed {
     fn take_out(&mut self, local: LocalTopic, index: u32) -> Option<Moved> {
         self.subscribers.swap_remove(index as usize);
         let moved = self.subscribers.get(index as usize)?;
-        let from = SubscriptionRef { topic: local, index: self.subscribers.len() as u32 };
-        Some(Moved { key: moved.key, from, to: SubscriptionRef { topic: local, index } })
+        let from = SubscriptionRef {
+            topic: local,
+            index: self.subscribers.len() as u32,
+        };
+        Some(Moved {
+            key: moved.key,
+            from,
+            to: SubscriptionRef {
+                topic: local,
+                index,
+            },
+        })
     }
 }
 
@@ -116,7 +128,10 @@ pub(super) struct Subscriptions {
 impl Subscriptions {
     /// The number that the next topic will get.
     pub(super) fn vacant(&self) -> LocalTopic {
-        self.vacant.last().copied().unwrap_or(self.topics.len() as LocalTopic)
+        self.vacant
+            .last()
+            .copied()
+            .unwrap_or(self.topics.len() as LocalTopic)
     }
 
     /// Adds a topic under the number that [`Subscriptions::vacant`] told.
@@ -139,15 +154,24 @@ impl Subscriptions {
 
     /// Numbers of all topics.
     pub(super) fn numbers(&self) -> impl Iterator<Item = LocalTopic> {
-        let taken = self.topics.iter().enumerate().filter(|(_, topic)| topic.is_some());
+        let taken = self
+            .topics
+            .iter()
+            .enumerate()
+            .filter(|(_, topic)| topic.is_some());
         taken.map(|(index, _)| index as LocalTopic)
     }
 
     /// Adds a subscriber, behind the end of a job that is under way.
     pub(super) fn join(&mut self, local: LocalTopic, subscriber: Subscriber) -> SubscriptionRef {
-        let topic = self.get_mut(local).expect("joined right after it was found or inserted");
+        let topic = self
+            .get_mut(local)
+            .expect("joined right after it was found or inserted");
         topic.subscribers.push(subscriber);
-        SubscriptionRef { topic: local, index: (topic.subscribers.len() - 1) as u32 }
+        SubscriptionRef {
+            topic: local,
+            index: (topic.subscribers.len() - 1) as u32,
+        }
     }
 
     /// Removes a subscriber. During a job it leaves a tombstone, see [`Subscriptions::bury`].

@@ -16,7 +16,9 @@ impl Worker {
         let mut due = std::mem::take(&mut self.due);
         self.deadlines.due(self.now.monotonic_micros, &mut due);
         for (key, tick) in due.drain(..) {
-            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let Some(connection) = self.connections.get_mut(key) else {
+                continue;
+            };
             if Deadlines::came_up(&mut connection.scheduled, tick) {
                 self.take_deadline(key);
                 self.settle(key);
@@ -35,15 +37,21 @@ impl Worker {
             self.give_up(key);
             return;
         }
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let mut ctx = self.desk.context(&self.shared, self.now, connection.marks.is_reserved);
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let mut ctx = self
+            .desk
+            .context(&self.shared, self.now, connection.marks.is_reserved);
         let turn = connection.session.timeout(&mut ctx, self.answers.of(key));
         self.carry_out(key, turn);
     }
 
     /// A connection has not taken a byte for too long.
     fn give_up(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         match connection.session {
             Session::WebSocket(_) => self.close_lagging(key, CloseReason::Lagging),
             Session::Http(_) | Session::Closing(_) => {
@@ -58,8 +66,15 @@ impl Worker {
             return;
         }
         let workers = self.shared.workers.len();
-        let has_more = self.shared.store.sweep(self.index as usize, workers, self.now);
-        let interval = if has_more { SWEEP_AGAIN_MICROS } else { SWEEP_INTERVAL_MICROS };
+        let has_more = self
+            .shared
+            .store
+            .sweep(self.index as usize, workers, self.now);
+        let interval = if has_more {
+            SWEEP_AGAIN_MICROS
+        } else {
+            SWEEP_INTERVAL_MICROS
+        };
         self.next_sweep = now + interval;
         self.shed();
         self.tell_gauges();
@@ -73,9 +88,15 @@ impl Worker {
             return;
         }
         let waiting = |key: &ConnectionKey| {
-            self.connections.get(*key).map_or(0, |connection| connection.message_bytes())
+            self.connections
+                .get(*key)
+                .map_or(0, |connection| connection.message_bytes())
         };
-        let largest = self.connections.keys().max_by_key(waiting).filter(|key| waiting(key) > 0);
+        let largest = self
+            .connections
+            .keys()
+            .max_by_key(waiting)
+            .filter(|key| waiting(key) > 0);
         if let Some(key) = largest {
             self.close_lagging(key, CloseReason::Lagging);
         }
@@ -83,8 +104,16 @@ impl Worker {
 
     fn tell_gauges(&self) {
         let (mut websockets, mut others, mut outbox_bytes) = (0, 0, 0);
-        for connection in self.connections.keys().filter_map(|key| self.connections.get(key)) {
-            *if connection.marks.is_websocket { &mut websockets } else { &mut others } += 1;
+        for connection in self
+            .connections
+            .keys()
+            .filter_map(|key| self.connections.get(key))
+        {
+            *if connection.marks.is_websocket {
+                &mut websockets
+            } else {
+                &mut others
+            } += 1;
             outbox_bytes += connection.outbox_bytes() as u64;
         }
         self.metrics.connections_open(others, websockets);

@@ -114,7 +114,9 @@ impl Assembler {
 
     /// Bytes that are allocated for a message that has come in part.
     pub fn held_bytes(&self) -> usize {
-        self.message.as_ref().map_or(0, |message| message.held_bytes())
+        self.message
+            .as_ref()
+            .map_or(0, |message| message.held_bytes())
     }
 
     /// The message that the last call handed out was read since.

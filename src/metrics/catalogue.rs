@@ -1,0 +1,467 @@
+//! Every metric: name, type, labels, meaning, and how its samples are read. A flat list.
+
+use prometheus::proto::Metric;
+
+use super::cell::{Distribution, Sizes};
+use super::labels::{ERROR_CODES, ErrorType, HANDLERS, STATUSES, StorageOperation};
+use super::sample::{Kind, Labels, counter, gauge, histogram, seconds, summary};
+use super::view::{TopicView, View};
+use super::worker::{
+    DELIVERY_BUCKETS_MICROS, EXCHANGE_BUCKETS_MICROS, FINE_EXCHANGE_BUCKETS_MICROS, GAP_REASONS,
+    WorkerMetrics,
+};
+use crate::session::CloseReason;
+use crate::topic::LATENCY_BUCKETS_MICROS;
+
+/// A metric family.
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// Names of labels, in the order in which they are written.
+    pub(super) labels: &'static [&'static str],
+    /// One sentence without backslash, pipe or line break.
+    pub(super) help: &'static str,
+    pub(super) samples: fn(&View<'_>) -> Vec<Metric>,
+}
+
+/// All of them, in the order of the text.
+pub(super) static FAMILIES: &[Family] = &[
+    Family {
+        name: "proxy_messages_received_total",
+        kind: Kind::Counter,
+        labels: &["topic"],
+        help: "Messages stored.",
+        samples: |view| {
+            let received = |topic: TopicView<'_>| {
+                counter(&[("topic", topic.name)], topic.counts.received as f64)
+            };
+            view.topics().map(received).collect()
+        },
+    },
+    Family {
+        name: "proxy_messages_delivered_total",
+        kind: Kind::Counter,
+        labels: &["topic", "delivery_type"],
+        help: "Messages delivered, once for each subscriber.",
+        samples: |view| {
+            let delivered = |topic: TopicView<'_>| {
+                let labels = [("topic", topic.name), ("delivery_type", "websocket")];
+                counter(&labels, topic.counts.delivered as f64)
+            };
+            view.topics().map(delivered).collect()
+        },
+    },
+    Family {
+        name: "proxy_message_latency_seconds",
+        kind: Kind::Histogram,
+        labels: &["topic"],
+        help: "Time from receipt of a publish request to its messages being stored.",
+        samples: message_latency,
+    },
+    Family {
+        name: "proxy_topic_message_count",
+        kind: Kind::Gauge,
+        labels: &["topic"],
+        help: "Messages kept.",
+        samples: |view| {
+            let kept =
+                |topic: TopicView<'_>| gauge(&[("topic", topic.name)], topic.messages as f64);
+            view.topics().map(kept).collect()
+        },
+    },
+    Family {
+        name: "proxy_websocket_connections_active",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "WebSockets that are open.",
+        samples: |view| {
+            // Closed ones first: a WebSocket that opens in between must not make this negative.
+            let closed = view.sum(|worker| worker.websockets_closed.get());
+            let opened = view.sum(|worker| worker.websockets_opened.get());
+            vec![gauge(&[], opened.saturating_sub(closed) as f64)]
+        },
+    },
+    Family {
+        name: "proxy_websocket_connections_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "WebSockets that were opened.",
+        samples: |view| view.counter(|worker| worker.websockets_opened.get()),
+    },
+    Family {
+        name: "proxy_websocket_disconnections_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "WebSockets that were open and are gone.",
+        samples: |view| view.counter(|worker| worker.websockets_closed.get()),
+    },
+    Family {
+        name: "proxy_storage_operations_total",
+        kind: Kind::Counter,
+        labels: &["operation", "status"],
+        help: "Requests to the store, by what was asked and how it ended.",
+        samples: storage_operations,
+    },
+    Family {
+        name: "proxy_errors_total",
+        kind: Kind::Counter,
+        labels: &["type", "code"],
+        help: "Errors that clients were told, by transport and error code.",
+        samples: errors,
+    },
+    Family {
+        name: "http_requests_total",
+        kind: Kind::Counter,
+        labels: &["handler", "method", "status"],
+        help: "Answered HTTP requests.",
+        samples: http_requests,
+    },
+    Family {
+        name: "http_request_duration_seconds",
+        kind: Kind::Histogram,
+        labels: &["handler", "method"],
+        help: "Time from the first byte of an HTTP request to its answer.",
+        samples: http_durations,
+    },
+    Family {
+        name: "http_request_duration_highr_seconds",
+        kind: Kind::Histogram,
+        labels: &[],
+        help: "Time from the first byte of an HTTP request to its answer, in finer steps.",
+        samples: |view| {
+            let all = view.distribution(|worker, sum| worker.fine_durations.add_to(sum));
+            vec![histogram(&[], &FINE_EXCHANGE_BUCKETS_MICROS, &all)]
+        },
+    },
+    Family {
+        name: "http_request_size_bytes",
+        kind: Kind::Summary,
+        labels: &["handler"],
+        help: "Size of the bodies of HTTP requests.",
+        samples: |view| sizes(view, |worker, handler| &worker.request_bytes[handler]),
+    },
+    Family {
+        name: "http_response_size_bytes",
+        kind: Kind::Summary,
+        labels: &["handler"],
+        help: "Size of the bodies of HTTP answers.",
+        samples: |view| sizes(view, |worker, handler| &worker.response_bytes[handler]),
+    },
+    Family {
+        name: "proxy_deliveries_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Messages delivered in all topics, once for each subscriber.",
+        samples: |view| view.counter(|worker| worker.deliveries.get()),
+    },
+    Family {
+        name: "proxy_delivered_bytes_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Bytes of the frames of delivered messages.",
+        samples: |view| view.counter(|worker| worker.delivered_bytes.get()),
+    },
+    Family {
+        name: "proxy_received_bytes_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Bytes read from clients.",
+        samples: |view| view.counter(|worker| worker.received_bytes.get()),
+    },
+    Family {
+        name: "proxy_sent_bytes_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Bytes written to clients.",
+        samples: |view| view.counter(|worker| worker.sent_bytes.get()),
+    },
+    Family {
+        name: "proxy_publish_to_delivery_seconds",
+        kind: Kind::Histogram,
+        labels: &[],
+        help: "Time from a message being stored to its delivery, once for each subscriber.",
+        samples: |view| {
+            let all = view.distribution(|worker, sum| worker.publish_to_delivery.add_to(sum));
+            vec![histogram(&[], &DELIVERY_BUCKETS_MICROS, &all)]
+        },
+    },
+    Family {
+        name: "proxy_gaps_total",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        help: "Gaps that subscribers were told.",
+        samples: |view| {
+            let gap = |(place, reason): (usize, &&str)| {
+                let told = view.sum(|worker| worker.gaps[place].get());
+                counter(&[("reason", reason)], told as f64)
+            };
+            GAP_REASONS.iter().enumerate().map(gap).collect()
+        },
+    },
+    Family {
+        name: "proxy_lagging_subscriptions_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Times that a subscription fell behind the live group.",
+        samples: |view| view.counter(|worker| worker.fell_behind.get()),
+    },
+    Family {
+        name: "proxy_outbox_bytes",
+        kind: Kind::Gauge,
+        labels: &["worker"],
+        help: "Bytes that wait for slow clients.",
+        samples: |view| {
+            view.per_worker(|label, worker| gauge(label, worker.outbox_bytes.get() as f64))
+        },
+    },
+    Family {
+        name: "proxy_open_connections",
+        kind: Kind::Gauge,
+        labels: &["worker", "kind"],
+        help: "Connections that are open.",
+        samples: open_connections,
+    },
+    Family {
+        name: "proxy_accepted_connections_total",
+        kind: Kind::Counter,
+        labels: &["worker"],
+        help: "Connections that were accepted.",
+        samples: |view| {
+            view.per_worker(|label, worker| counter(label, worker.accepted.get() as f64))
+        },
+    },
+    Family {
+        name: "proxy_closed_connections_total",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        help: "Connections that are gone, by reason.",
+        samples: |view| {
+            let closed = |reason: CloseReason| {
+                let gone = view.sum(|worker| worker.closed[reason as usize].get());
+                counter(&[("reason", reason.as_str())], gone as f64)
+            };
+            CloseReason::ALL.into_iter().map(closed).collect()
+        },
+    },
+    Family {
+        name: "proxy_accept_pauses_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Times that a worker stopped accepting connections.",
+        samples: |view| view.counter(|worker| worker.accept_pauses.get()),
+    },
+    Family {
+        name: "proxy_worker_loop_seconds",
+        kind: Kind::Summary,
+        labels: &["worker"],
+        help: "Time that a turn of a worker's loop took, without its sleep.",
+        samples: |view| {
+            view.per_worker(|label, worker| {
+                let busy = seconds(worker.loop_micros.get());
+                summary(label, worker.loop_turns.get(), busy)
+            })
+        },
+    },
+    Family {
+        name: "proxy_mailbox_depth_items",
+        kind: Kind::Gauge,
+        labels: &["worker"],
+        help: "News from other workers that the latest look into the mailboxes found.",
+        samples: |view| {
+            view.per_worker(|label, worker| gauge(label, worker.mailbox_depth.get() as f64))
+        },
+    },
+    Family {
+        name: "proxy_mailbox_items_total",
+        kind: Kind::Counter,
+        labels: &["worker"],
+        help: "News taken from the mailboxes.",
+        samples: |view| {
+            view.per_worker(|label, worker| counter(label, worker.mailbox_items.get() as f64))
+        },
+    },
+    Family {
+        name: "proxy_mailbox_overflows_total",
+        kind: Kind::Counter,
+        labels: &["worker"],
+        help: "Times that a worker looked at all its topics because a mailbox had been full.",
+        samples: |view| {
+            view.per_worker(|label, worker| counter(label, worker.looks_at_all.get() as f64))
+        },
+    },
+    Family {
+        name: "proxy_doorbell_rings_total",
+        kind: Kind::Counter,
+        labels: &["worker"],
+        help: "Times that a worker woke another.",
+        samples: |view| {
+            view.per_worker(|label, worker| counter(label, worker.doorbell_rings.get() as f64))
+        },
+    },
+    Family {
+        name: "proxy_store_topics",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Topics that exist.",
+        samples: |view| vec![gauge(&[], view.store.topics_total as f64)],
+    },
+    Family {
+        name: "proxy_store_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Bytes of the messages kept.",
+        samples: |view| vec![gauge(&[], view.store.history_bytes as f64)],
+    },
+    Family {
+        name: "proxy_store_evictions_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Messages that were evicted, by bounds or because their ttl ran out.",
+        samples: |view| vec![counter(&[], view.store.evicted as f64)],
+    },
+    Family {
+        name: "proxy_memory_used_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Bytes of messages, outboxes and pending requests.",
+        samples: |view| vec![gauge(&[], view.memory_used as f64)],
+    },
+    Family {
+        name: "proxy_memory_max_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "How many of these bytes there may be.",
+        samples: |view| vec![gauge(&[], view.memory_max as f64)],
+    },
+    Family {
+        name: "process_cpu_seconds_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "User and system CPU time of the process.",
+        samples: |view| one(view.process.cpu_seconds, counter),
+    },
+    Family {
+        name: "process_resident_memory_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Resident memory of the process.",
+        samples: |view| one(view.process.resident_bytes, gauge),
+    },
+    Family {
+        name: "process_virtual_memory_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Virtual memory of the process.",
+        samples: |view| one(view.process.virtual_bytes, gauge),
+    },
+    Family {
+        name: "process_open_fds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Open file descriptors of the process.",
+        samples: |view| one(view.process.open_fds, gauge),
+    },
+    Family {
+        name: "process_max_fds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "How many file descriptors the process may have open.",
+        samples: |view| one(view.process.max_fds, gauge),
+    },
+    Family {
+        name: "process_start_time_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Start of the process, in seconds since the Unix epoch.",
+        samples: |view| one(view.process.start_seconds, gauge),
+    },
+];
+
+fn one(value: Option<f64>, sample: fn(Labels<'_>, f64) -> Metric) -> Vec<Metric> {
+    value.map(|value| sample(&[], value)).into_iter().collect()
+}
+
+fn message_latency(view: &View<'_>) -> Vec<Metric> {
+    let latency = |topic: TopicView<'_>| {
+        let counts = Distribution {
+            buckets: topic.counts.latency_buckets.to_vec(),
+            sum_micros: topic.counts.latency_micros,
+        };
+        histogram(&[("topic", topic.name)], &LATENCY_BUCKETS_MICROS, &counts)
+    };
+    view.topics().map(latency).collect()
+}
+
+fn storage_operations(view: &View<'_>) -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    for operation in StorageOperation::ALL {
+        for (place, status) in ["error", "success"].into_iter().enumerate() {
+            let count =
+                view.sum(|worker| worker.storage_operations[operation as usize][place].get());
+            let labels = [("operation", operation.as_str()), ("status", status)];
+            metrics.push(counter(&labels, count as f64));
+        }
+    }
+    metrics
+}
+
+fn errors(view: &View<'_>) -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    for error_type in ErrorType::ALL {
+        for (place, code) in ERROR_CODES.iter().enumerate() {
+            let count = view.sum(|worker| worker.errors[error_type as usize][place].get());
+            if count > 0 {
+                let labels = [("type", error_type.as_str()), ("code", *code)];
+                metrics.push(counter(&labels, count as f64));
+            }
+        }
+    }
+    metrics
+}
+
+fn http_requests(view: &View<'_>) -> Vec<Metric> {
+    STATUSES
+        .iter()
+        .enumerate()
+        .flat_map(|(place, status)| {
+            view.exchanges(|labels, handler, method| {
+                let count = view.sum(|worker| worker.requests[handler][method][place].get());
+                let labels = [labels[0], labels[1], ("status", *status)];
+                (count > 0).then(|| counter(&labels, count as f64))
+            })
+        })
+        .collect()
+}
+
+fn http_durations(view: &View<'_>) -> Vec<Metric> {
+    view.exchanges(|labels, handler, method| {
+        let all = view.distribution(|worker, sum| worker.durations[handler][method].add_to(sum));
+        (all.count() > 0).then(|| histogram(labels, &EXCHANGE_BUCKETS_MICROS, &all))
+    })
+}
+
+fn sizes(view: &View<'_>, read: impl Fn(&WorkerMetrics, usize) -> &Sizes) -> Vec<Metric> {
+    let handlers = HANDLERS.iter().enumerate();
+    let size = |(handler, name): (usize, &&str)| {
+        let count = view.sum(|worker| read(worker, handler).count.get());
+        let sum = view.sum(|worker| read(worker, handler).sum.get());
+        (count > 0).then(|| summary(&[("handler", *name)], count, sum as f64))
+    };
+    handlers.filter_map(size).collect()
+}
+
+fn open_connections(view: &View<'_>) -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    for (index, worker) in view.workers.iter().enumerate() {
+        let index = index.to_string();
+        let kinds = [
+            ("http", &worker.http_connections),
+            ("websocket", &worker.websocket_connections),
+        ];
+        for (kind, open) in kinds {
+            let labels = [("worker", index.as_str()), ("kind", kind)];
+            metrics.push(gauge(&labels, open.get() as f64));
+        }
+    }
+    metrics
+}

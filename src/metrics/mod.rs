@@ -1,0 +1,74 @@
+//! Every metric name, the counters of each worker, and the Prometheus text (SPEC section 10).
+//!
+//! A worker writes its own [`WorkerMetrics`] and nothing else; whoever answers `/metrics` reads
+//! those of all workers and adds them up in [`render`]. Counters of single topics live in the
+//! store, which bounds their number.
+
+mod catalogue;
+mod cell;
+mod labels;
+mod process;
+mod sample;
+mod view;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use prometheus::proto::MetricFamily;
+use prometheus::{Encoder, TextEncoder};
+
+use crate::topic::StoreStats;
+use catalogue::{FAMILIES, Family};
+use process::Process;
+use view::View;
+
+pub use labels::{ErrorType, StorageOperation};
+pub use worker::WorkerMetrics;
+
+/// The `Content-Type` of what [`render`] writes.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What a scrape reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Scrape<'a> {
+    /// The counters of all workers, in order: the label `worker` is the place.
+    pub workers: &'a [Arc<WorkerMetrics>],
+    /// The store's.
+    pub store: &'a StoreStats,
+    /// Bytes of the common budget in use.
+    pub memory_used: u64,
+    /// Bytes of the common budget.
+    pub memory_max: u64,
+}
+
+/// Appends the whole exposition. Each family stands there with its `HELP` and `TYPE` lines, also
+/// before its first sample. Reads `/proc` for what the system knows of the process.
+pub fn render(scrape: &Scrape<'_>, out: &mut Vec<u8>) {
+    let view = View::new(scrape, Process::read());
+    for family in FAMILIES {
+        write_family(family, &view, out);
+    }
+}
+
+fn write_family(family: &Family, view: &View<'_>, out: &mut Vec<u8>) {
+    let samples = (family.samples)(view);
+    if samples.is_empty() {
+        // The encoder refuses these.
+        let (name, help, kind) = (family.name, family.help, family.kind.as_str());
+        write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n")
+            .expect("a Vec takes all that is written");
+        return;
+    }
+    let mut encoded = MetricFamily::default();
+    encoded.set_name(family.name.to_owned());
+    encoded.set_help(family.help.to_owned());
+    encoded.set_field_type(family.kind.metric_type());
+    encoded.set_metric(samples);
+    TextEncoder::new()
+        .encode(&[encoded], out)
+        .expect("a family with a name and samples, written to a Vec");
+}

@@ -1,0 +1,345 @@
+//! Starting and stopping: who talks to whom, in one place.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpListener;
+use mio::{Poll, Waker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::api::origin::AccessPolicy;
+use crate::config::{AllowedHosts, Config, HTTP_CONNECTIONS_RESERVED};
+use crate::fanout::{self, mailbox};
+use crate::moment::micros;
+use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicStore, WorkerIndex};
+use crate::worker::{Clock, Lifecycle, Peers, Places, Shared, Stage, Worker, WorkerState};
+
+/// Items that a mailbox holds; when it is full the receiver looks at all its topics.
+const MAILBOX_ITEMS: usize = 512;
+
+/// Connections that the kernel holds for a worker; it caps this at `net.core.somaxconn`.
+const LISTEN_BACKLOG: i32 = 4096;
+
+/// Descriptors that are not connections: listeners, selectors, wakers, the log.
+const DESCRIPTORS_OF_OURS: u64 = 64;
+
+/// Time for the workers to notice that the end has come.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, not ours, or not allowed.
+    #[error("cannot listen on {address}: {error}")]
+    Bind {
+        /// The configured address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The system gave no selector, waker, thread or random bits.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    wakers: Arc<[Waker]>,
+    events: Receiver<Event>,
+    running: usize,
+}
+
+/// What the main thread waits for.
+#[derive(Debug)]
+enum Event {
+    Signal(i32),
+    WorkerEnded(io::Result<()>),
+}
+
+/// How waiting ended.
+enum Waited {
+    TimeIsUp,
+    WorkersEnded,
+    /// A second signal: the number.
+    AtOnce(i32),
+}
+
+/// Binds, builds the workers and starts them.
+///
+/// # Errors
+/// When the address cannot be had, or the system lacks something.
+pub fn start(config: Config) -> Result<Server, StartError> {
+    raise_descriptor_limit(&config);
+    let listeners = listen(config.address(), config.workers).map_err(|error| StartError::Bind {
+        address: config.address(),
+        error,
+    })?;
+    let address = listeners[0].local_addr()?;
+    let workers = config.workers;
+    let shared = Arc::new(build_shared(config)?);
+
+    let polls = (0..workers)
+        .map(|_| Poll::new())
+        .collect::<io::Result<Vec<Poll>>>()?;
+    let wakers: Arc<[Waker]> = polls
+        .iter()
+        .map(Worker::waker)
+        .collect::<io::Result<Vec<_>>>()?
+        .into();
+    let (tell, events) = mpsc::channel();
+    hear_signals(tell.clone())?;
+    let parts = polls
+        .into_iter()
+        .zip(listeners)
+        .zip(connect(&shared, &wakers))
+        .enumerate();
+    for (index, ((poll, listener), peers)) in parts {
+        let worker = Worker::new(
+            index as WorkerIndex,
+            Arc::clone(&shared),
+            poll,
+            listener,
+            peers,
+        )?;
+        let tell = tell.clone();
+        thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                // Without a main thread there is nobody to tell.
+                let _ = tell.send(Event::WorkerEnded(worker.run()));
+            })?;
+    }
+    Ok(Server {
+        address,
+        shared,
+        wakers,
+        events,
+        running: workers,
+    })
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until a signal comes, then stops without haste: `/ready` says no, after a while
+    /// listeners close, and connections with them. A second signal ends at once.
+    pub fn run(mut self) -> ExitCode {
+        let failed = self.wait_for_end().is_err();
+        let config = &self.shared.config;
+        let (delay, timeout) = (config.drain_delay, config.drain_timeout);
+        tracing::info!(
+            delay_s = delay.as_secs_f64(),
+            timeout_s = timeout.as_secs_f64(),
+            "draining"
+        );
+        for (stage, patience) in [
+            (Stage::Draining, delay),
+            (Stage::Closing, timeout),
+            (Stage::Ending, END_TIMEOUT),
+        ] {
+            self.enter(stage);
+            match self.wait(patience) {
+                Waited::TimeIsUp => {}
+                Waited::WorkersEnded => break,
+                Waited::AtOnce(signal) => {
+                    tracing::warn!(signal, "ended at once by a second signal");
+                    return ExitCode::from(u8::try_from(128 + signal).unwrap_or(1));
+                }
+            }
+        }
+        tracing::info!("stopped");
+        if failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
+
+    /// Waits for the first signal, or for a worker that fails.
+    fn wait_for_end(&mut self) -> Result<(), ()> {
+        loop {
+            match self.events.recv() {
+                Ok(Event::Signal(SIGHUP)) => tracing::info!("SIGHUP: nothing to reload"),
+                Ok(Event::Signal(signal)) => {
+                    tracing::info!(signal, "stopping");
+                    return Ok(());
+                }
+                Ok(Event::WorkerEnded(result)) => {
+                    self.running -= 1;
+                    let error = result
+                        .err()
+                        .map_or_else(|| "ended".to_owned(), |it| it.to_string());
+                    tracing::error!(critical = true, error, "a worker has failed");
+                    return Err(());
+                }
+                // The workers hold the other end as long as they run.
+                Err(_) => return Err(()),
+            }
+        }
+    }
+
+    fn wait(&mut self, patience: Duration) -> Waited {
+        let end = Instant::now() + patience;
+        while self.running > 0 {
+            match self
+                .events
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(Event::Signal(SIGHUP)) => {}
+                Ok(Event::Signal(signal)) => return Waited::AtOnce(signal),
+                Ok(Event::WorkerEnded(_)) => self.running -= 1,
+                Err(RecvTimeoutError::Timeout) => return Waited::TimeIsUp,
+                Err(RecvTimeoutError::Disconnected) => return Waited::WorkersEnded,
+            }
+        }
+        Waited::WorkersEnded
+    }
+
+    fn enter(&self, stage: Stage) {
+        self.shared.lifecycle.enter(stage);
+        for waker in &*self.wakers {
+            // A worker that cannot be woken wakes by itself within a second, to sweep.
+            let _ = waker.wake();
+        }
+    }
+}
+
+fn build_shared(config: Config) -> Result<Shared, StartError> {
+    let mut epoch = [0; 4];
+    getrandom::fill(&mut epoch).map_err(io::Error::from)?;
+    let limits = StoreLimits {
+        history: HistoryLimits {
+            messages_max: config.max_messages_per_topic,
+            bytes_max: config.topic_bytes_max as u64,
+            retention_micros: micros(config.hot_tier_retention),
+        },
+        topics_max: config.topics_max,
+        metered_topics_max: config.metrics_topics_max,
+    };
+    let budget = Budget::new(config.memory_max as u64);
+    let origins = config.allowed_origins.iter().map(String::as_str);
+    let hosts = match &config.allowed_hosts {
+        AllowedHosts::Any => vec!["*"],
+        AllowedHosts::Listed(hosts) => hosts.iter().map(String::as_str).collect(),
+    };
+    Ok(Shared {
+        access: AccessPolicy::new(config.host.is_loopback(), origins, hosts),
+        store: TopicStore::new(
+            limits,
+            config.workers,
+            Epoch::new(u32::from_ne_bytes(epoch)),
+            budget,
+        ),
+        places: Places::new(
+            config.max_connections,
+            config.http_connections_max,
+            HTTP_CONNECTIONS_RESERVED,
+        ),
+        lifecycle: Lifecycle::default(),
+        clock: Clock::start(),
+        workers: (0..config.workers).map(|_| WorkerState::new()).collect(),
+        config,
+    })
+}
+
+/// A mailbox from each worker to each other one.
+fn connect(shared: &Shared, wakers: &Arc<[Waker]>) -> Vec<Peers> {
+    let workers = shared.workers.len();
+    let mut peers: Vec<Peers> = (0..workers)
+        .map(|_| Peers {
+            senders: Vec::new(),
+            receivers: Vec::new(),
+            wakers: Arc::clone(wakers),
+        })
+        .collect();
+    for from in 0..workers {
+        for to in 0..workers {
+            let sender = (from != to).then(|| {
+                let doorbell = Arc::clone(&shared.workers[to].doorbell);
+                let (sender, receiver): (fanout::Sender, _) = mailbox(MAILBOX_ITEMS, doorbell);
+                peers[to].receivers.push(receiver);
+                sender
+            });
+            peers[from].senders.push(sender);
+        }
+    }
+    peers
+}
+
+/// One listener a worker on the same address; the kernel spreads connections over them.
+fn listen(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+    if address.port() != 0 {
+        // Sharing the port would let a second server in unnoticed: this bind does not share.
+        let probe = socket(address)?;
+        probe.bind(&address.into())?;
+    }
+    let mut listeners = Vec::with_capacity(workers);
+    let mut address = address;
+    for _ in 0..workers {
+        let socket = socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(LISTEN_BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(socket.into());
+        // The first one chooses where the others follow.
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+fn hear_signals(tell: Sender<Event>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if tell.send(Event::Signal(signal)).is_err() {
+                    return;
+                }
+            }
+        })?;
+    Ok(())
+}
+
+/// Raises the limit of open files as far as it goes, and says when that is not far enough.
+fn raise_descriptor_limit(config: &Config) {
+    let wanted =
+        (config.max_connections + config.http_connections_max) as u64 + DESCRIPTORS_OF_OURS;
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < wanted => tracing::warn!(
+            limit,
+            wanted,
+            "the limit of open files allows fewer connections than --max-connections and \
+             --http-connections-max together"
+        ),
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+        }
+    }
+}
