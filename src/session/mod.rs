@@ -39,8 +39,9 @@ use crate::ws::handshake::Accept;
 /// A conversation.
 #[derive(Debug)]
 pub enum Session {
-    /// Requests and answers.
-    Http(Http),
+    /// Requests and answers. Boxed: most connections of a busy server are WebSockets, which are
+    /// smaller.
+    Http(Box<Http>),
     /// Commands and deliveries.
     WebSocket(WebSocket),
     /// Nothing more is said; what comes is thrown away until the peer has read to the end.
@@ -123,7 +124,7 @@ impl Turn {
 impl Session {
     /// The conversation of a new connection, at a monotonic time in microseconds.
     pub fn new(now_micros: u64) -> Session {
-        Session::Http(Http::new(now_micros))
+        Session::Http(Box::new(Http::new(now_micros)))
     }
 
     /// A connection that is only told that there is no room, and the answer it gets.

@@ -36,11 +36,18 @@ pub struct HistoryLimits {
 /// ```
 #[derive(Debug)]
 pub(super) struct History {
-    slots: VecDeque<Slot>,
+    /// What is kept; absent while that is nothing, for a topic with subscribers alone is small.
+    log: Option<Box<Log>>,
     /// Of the newest message ever stored, or what the log started behind.
     newest: Place,
     /// The newest message that trimming took; `ttl` does not count.
     lost: Place,
+}
+
+#[derive(Default, Debug)]
+struct Log {
+    /// The newest message stands at the back, also when its `ttl` ran out; the front is taken.
+    slots: VecDeque<Slot>,
     /// Messages kept, empty slots not counted.
     messages: usize,
     /// Their cost.
@@ -62,7 +69,7 @@ impl History {
     /// An empty log behind `newest`, in which everything up to `lost` counts as trimmed.
     pub(super) fn new(newest: Position, lost: Position) -> History {
         History {
-            slots: VecDeque::new(),
+            log: None,
             newest: Place {
                 sequence: 0,
                 position: newest,
@@ -71,9 +78,6 @@ impl History {
                 sequence: 0,
                 position: lost,
             },
-            messages: 0,
-            bytes: 0,
-            expiries: None,
         }
     }
 
@@ -89,22 +93,23 @@ impl History {
 
     /// Messages kept.
     pub(super) fn len(&self) -> usize {
-        self.messages
+        self.log.as_ref().map_or(0, |log| log.messages)
     }
 
     /// Whether no message is kept.
     pub(super) fn is_empty(&self) -> bool {
-        self.messages == 0
+        self.len() == 0
     }
 
     /// Sequence of the oldest message kept.
     pub(super) fn oldest_sequence(&self) -> Option<u64> {
-        self.slots.front().map(|_| self.first_sequence())
+        let log = self.log.as_ref()?;
+        Some(self.newest.sequence + 1 - log.slots.len() as u64)
     }
 
     /// Cost of the messages kept.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+        self.log.as_ref().map_or(0, |log| log.bytes)
     }
 
     /// Stores a message that stands right behind [`History::newest`].
@@ -122,44 +127,15 @@ impl History {
             sequence: message.sequence(),
             position: message.position(),
         };
-        self.messages += 1;
-        self.bytes += message.cost();
-        if message.expires_at() != u64::MAX {
-            self.note_expiry(message.expires_at(), message.sequence());
-        }
-        self.slots.push_back(Slot {
-            position: message.position(),
-            message: Some(message),
-        });
+        self.log.get_or_insert_default().push(message);
     }
 
     /// Empties the slots of messages whose `ttl` ran out, at most `most`; what it took goes to
     /// `dropped`, to be freed outside of any lock.
     pub(super) fn expire(&mut self, now_micros: u64, most: usize, dropped: &mut Vec<Message>) {
-        for _ in 0..most {
-            let Some(expiries) = &mut self.expiries else {
-                return;
-            };
-            match expiries.peek() {
-                Some(Reverse((at, _))) if *at <= now_micros => {}
-                Some(_) => return,
-                None => {
-                    self.expiries = None;
-                    return;
-                }
-            }
-            let Some(Reverse((_, sequence))) = expiries.pop() else {
-                return;
-            };
-            let Some(index) = self.index_of(sequence) else {
-                continue;
-            };
-            if let Some(message) = self.slots[index].message.take() {
-                self.forget(&message);
-                dropped.push(message);
-            }
-            self.drop_empty_front();
-        }
+        let Some(log) = &mut self.log else { return };
+        log.expire(self.newest.sequence, now_micros, most, dropped);
+        self.shrink();
     }
 
     /// Trims from the oldest: what is over the count and the age, but nothing above `floor` (the
@@ -173,84 +149,143 @@ impl History {
         most: usize,
         dropped: &mut Vec<Message>,
     ) {
-        let oldest_kept = now_micros.saturating_sub(limits.retention_micros);
-        for _ in 0..most {
-            let Some(Slot {
-                message: Some(oldest),
-                ..
-            }) = self.slots.front()
-            else {
-                break;
-            };
-            let spared = oldest.sequence() > floor;
-            let over_count = self.messages > limits.messages_max;
-            let over_age =
-                limits.retention_micros <= now_micros && oldest.stored_at() <= oldest_kept;
-            if self.bytes <= limits.bytes_max && (spared || !(over_count || over_age)) {
-                break;
-            }
-            dropped.extend(self.trim_oldest());
-        }
-        self.shrink();
+        let Some(oldest_kept) = now_micros.checked_sub(limits.retention_micros) else {
+            // Nothing can be too old yet.
+            return self.trim_while(most, dropped, |log, oldest| {
+                log.bytes > limits.bytes_max
+                    || (log.messages > limits.messages_max && oldest.sequence() <= floor)
+            });
+        };
+        self.trim_while(most, dropped, |log, oldest| {
+            let is_due = log.messages > limits.messages_max || oldest.stored_at() <= oldest_kept;
+            log.bytes > limits.bytes_max || (is_due && oldest.sequence() <= floor)
+        });
     }
 
     /// Trims the oldest message.
     pub(super) fn trim_oldest(&mut self) -> Option<Message> {
-        let Slot { position, message } = self.slots.pop_front()?;
-        let message = message.expect("empty slots do not stay at the front");
+        let message = self.log.as_mut()?.take_oldest()?;
         self.lost = Place {
             sequence: message.sequence(),
-            position,
+            position: message.position(),
         };
-        self.forget(&message);
-        self.drop_empty_front();
+        self.shrink();
         Some(message)
     }
 
     /// The place from which reading goes on so that just the messages above `position` follow.
     /// Below [`History::lost`] that is not possible: then the place of `lost`.
     pub(super) fn place_behind(&self, position: Position) -> Place {
-        if position < self.lost.position || self.slots.is_empty() {
-            return if position < self.lost.position {
-                self.lost
-            } else {
-                self.newest
-            };
+        if position < self.lost.position {
+            return self.lost;
         }
-        let below = self.slots.partition_point(|slot| slot.position <= position);
-        let sequence = self.first_sequence() + below as u64 - 1;
-        Place { sequence, position }
+        let Some((log, oldest)) = self.log.as_ref().zip(self.oldest_sequence()) else {
+            return self.newest;
+        };
+        let below = log.slots.partition_point(|slot| slot.position <= position);
+        Place {
+            sequence: oldest + below as u64 - 1,
+            position,
+        }
     }
 
     /// Messages behind `sequence` that have not expired, oldest first.
     pub(super) fn behind(&self, sequence: u64, now_micros: u64) -> impl Iterator<Item = &Message> {
-        let skip = (sequence + 1).saturating_sub(self.first_sequence());
-        let skip = usize::try_from(skip)
-            .unwrap_or(usize::MAX)
-            .min(self.slots.len());
-        self.slots
-            .range(skip..)
+        let oldest = self.oldest_sequence().unwrap_or(u64::MAX);
+        let skip = usize::try_from((sequence + 1).saturating_sub(oldest)).unwrap_or(usize::MAX);
+        let slots = self
+            .log
+            .iter()
+            .flat_map(move |log| log.slots.range(skip.min(log.slots.len())..));
+        slots
             .filter_map(|slot| slot.message.as_ref())
             .filter(move |message| message.expires_at() > now_micros)
     }
 
-    fn first_sequence(&self) -> u64 {
-        self.newest.sequence + 1 - self.slots.len() as u64
+    fn trim_while(
+        &mut self,
+        most: usize,
+        dropped: &mut Vec<Message>,
+        is_due: impl Fn(&Log, &Message) -> bool,
+    ) {
+        for _ in 0..most {
+            let Some(log) = &self.log else { return };
+            if !log.oldest().is_some_and(|oldest| is_due(log, oldest)) {
+                return;
+            }
+            dropped.extend(self.trim_oldest());
+        }
     }
 
-    fn index_of(&self, sequence: u64) -> Option<usize> {
-        let index = sequence.checked_sub(self.first_sequence())?;
-        usize::try_from(index)
-            .ok()
-            .filter(|index| *index < self.slots.len())
+    /// Gives memory back once a burst is over, and all of it with the last message.
+    fn shrink(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        let (len, capacity) = (log.slots.len(), log.slots.capacity());
+        if len == 0 {
+            self.log = None;
+        } else if capacity > 64 && len < capacity / 4 {
+            log.slots.shrink_to(capacity / 2);
+        }
+    }
+}
+
+impl Log {
+    fn push(&mut self, message: Message) {
+        self.messages += 1;
+        self.bytes += message.cost();
+        if message.expires_at() != u64::MAX {
+            self.note_expiry(message.expires_at(), message.sequence());
+        }
+        self.slots.push_back(Slot {
+            position: message.position(),
+            message: Some(message),
+        });
     }
 
+    fn oldest(&self) -> Option<&Message> {
+        self.slots.front()?.message.as_ref()
+    }
+
+    fn take_oldest(&mut self) -> Option<Message> {
+        let message = self.slots.pop_front()?.message;
+        let message = message.expect("empty slots do not stay at the front");
+        self.forget(&message);
+        Some(message)
+    }
+
+    fn expire(&mut self, newest: u64, now_micros: u64, most: usize, dropped: &mut Vec<Message>) {
+        for _ in 0..most {
+            let Some(expiries) = &mut self.expiries else {
+                return;
+            };
+            let due = expiries.peek().filter(|Reverse((at, _))| *at <= now_micros);
+            let Some(Reverse((_, sequence))) = due.copied() else {
+                break;
+            };
+            expiries.pop();
+            // An entry whose message was trimmed before points in front of the slots.
+            let from_back = usize::try_from(newest - sequence).unwrap_or(usize::MAX);
+            let Some(index) = self.slots.len().checked_sub(from_back.saturating_add(1)) else {
+                continue;
+            };
+            if let Some(message) = self.slots[index].message.take() {
+                self.forget(&message);
+                dropped.push(message);
+            }
+        }
+        if self
+            .expiries
+            .as_ref()
+            .is_some_and(|expiries| expiries.is_empty())
+        {
+            self.expiries = None;
+        }
+    }
+
+    /// Counts a message out that was taken from its slot, and drops slots that are empty in front.
     fn forget(&mut self, message: &Message) {
         self.messages -= 1;
         self.bytes -= message.cost();
-    }
-
-    fn drop_empty_front(&mut self) {
         while self
             .slots
             .front()
@@ -272,14 +307,5 @@ impl History {
                 .collect();
         }
         expiries.push(Reverse((expires_at, sequence)));
-    }
-
-    /// Gives memory back once a burst is over.
-    fn shrink(&mut self) {
-        if self.slots.is_empty() {
-            self.slots = VecDeque::new();
-        } else if self.slots.capacity() > 64 && self.slots.len() < self.slots.capacity() / 4 {
-            self.slots.shrink_to(self.slots.capacity() / 2);
-        }
     }
 }

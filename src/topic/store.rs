@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
-use hashbrown::HashMap;
+use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::budget::Budget;
@@ -177,9 +177,9 @@ pub struct StoreStats {
 #[derive(Debug)]
 pub struct TopicStore {
     shards: Box<[CachePadded<ShardCell>]>,
-    /// Handles by topic hash, striped like the shards. A stripe is locked inside a shard's lock,
+    /// Hashes of all topics, striped like the shards. A stripe is locked inside a shard's lock,
     /// never the other way round.
-    hashes: Box<[Mutex<HashMap<TopicHash, TopicHandle>>]>,
+    hashes: Box<[Mutex<HashSet<TopicHash>>]>,
     hasher: RandomState,
     limits: StoreLimits,
     epoch: Epoch,
@@ -382,6 +382,34 @@ impl TopicStore {
         Some(read_on(topic, behind, Some(batch), now, messages))
     }
 
+    /// The topic of this name, if there is one.
+    pub fn find(&self, name: &TopicName) -> Option<TopicHandle> {
+        let (name_hash, shard) = self.shard_of(name.as_str());
+        let key = self.lock(shard).find(name_hash, name.as_str())?;
+        Some(TopicHandle { shard, key })
+    }
+
+    /// The gap between two places of a topic, with the topic's name.
+    pub fn gap(
+        &self,
+        handle: TopicHandle,
+        from: Place,
+        to: Place,
+        reason: GapReason,
+    ) -> Option<(TopicName, Gap)> {
+        let shard = self.lock(handle.shard);
+        let topic = shard.get(handle.key)?;
+        let id = |place: Place| self.id(topic.hash, place.position);
+        Some((
+            topic.name.clone(),
+            Gap {
+                from: id(from),
+                to: id(to),
+                reason,
+            },
+        ))
+    }
+
     /// The counters of a topic that has had messages.
     pub fn meter(&self, handle: TopicHandle) -> Option<Arc<TopicMeter>> {
         self.lock(handle.shard).get(handle.key)?.meter.clone()
@@ -439,10 +467,7 @@ impl TopicStore {
     }
 
     fn find_or_make(&self, name: &str) -> Result<(MutexGuard<'_, Shard>, TopicHandle), StoreError> {
-        let name_hash = self.hasher.hash_one(name);
-        // The upper bits: the shard's own table uses the lower ones.
-        let index = (name_hash >> 48) as usize & (self.shards.len() - 1);
-        let shard_index = index as u16;
+        let (name_hash, shard_index) = self.shard_of(name);
         let mut shard = self.lock(shard_index);
         if let Some(key) = shard.find(name_hash, name) {
             return Ok((
@@ -453,7 +478,7 @@ impl TopicStore {
                 },
             ));
         }
-        let key = self.make(&mut shard, shard_index, name_hash, name)?;
+        let key = self.make(&mut shard, name_hash, name)?;
         Ok((
             shard,
             TopicHandle {
@@ -463,16 +488,18 @@ impl TopicStore {
         ))
     }
 
-    fn make(
-        &self,
-        shard: &mut Shard,
-        shard_index: u16,
-        name_hash: u64,
-        name: &str,
-    ) -> Result<SlotKey, StoreError> {
+    /// The hash of a topic's name, and the shard where it stands.
+    fn shard_of(&self, name: &str) -> (u64, u16) {
+        let name_hash = self.hasher.hash_one(name);
+        // The upper bits: the shard's own table uses the lower ones.
+        let shard = (name_hash >> 48) as usize & (self.shards.len() - 1);
+        (name_hash, shard as u16)
+    }
+
+    fn make(&self, shard: &mut Shard, name_hash: u64, name: &str) -> Result<SlotKey, StoreError> {
         let hash = TopicHash::of(name);
         let mut hashes = self.stripe(hash);
-        if hashes.contains_key(&hash) {
+        if hashes.contains(&hash) {
             return Err(StoreError::HashTaken);
         }
         let topics_max = self.limits.topics_max;
@@ -484,13 +511,7 @@ impl TopicStore {
         let key = shard.insert(name_hash, name, hash, |name| self.hasher.hash_one(name));
         let overhead = shard.get(key).map_or(0, Topic::overhead_bytes);
         self.budget.adjust(0, overhead);
-        hashes.insert(
-            hash,
-            TopicHandle {
-                shard: shard_index,
-                key,
-            },
-        );
+        hashes.insert(hash);
         Ok(key)
     }
 
@@ -506,7 +527,7 @@ impl TopicStore {
         Some(topic)
     }
 
-    fn stripe(&self, hash: TopicHash) -> MutexGuard<'_, HashMap<TopicHash, TopicHandle>> {
+    fn stripe(&self, hash: TopicHash) -> MutexGuard<'_, HashSet<TopicHash>> {
         let stripe = &self.hashes[hash.bits() as usize & (self.hashes.len() - 1)];
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,7 +9,7 @@ use super::fan_out::{JOB_MESSAGES_MAX, Work};
 use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed, SubscriptionRef};
 use crate::session::{CloseReason, gap_frame};
-use crate::topic::{Batch, Gap, GapReason, Place, Reading, TopicHash};
+use crate::topic::{Batch, GapReason, Place, Reading};
 
 impl Worker {
     /// Gives a connection that reads on by itself a turn, unless it waits for its socket.
@@ -72,7 +72,7 @@ impl Worker {
             messages_max: JOB_MESSAGES_MAX,
             bytes_max: self.limits.outbox_bytes_max / 2,
         };
-        let behind = topic.subscriber(at.index).place;
+        let behind = topic.subscriber(at.index).place();
         let mut frames = std::mem::take(&mut self.frames);
         let store = &self.shared.store;
         let reading = store.read(topic.handle, behind.sequence, batch, self.now, &mut frames);
@@ -85,14 +85,10 @@ impl Worker {
                 self.frames = frames;
                 return Err(CloseReason::Lagging);
             }
-            let hash = TopicHash::of(topic.name.as_str());
-            let gap = Gap {
-                from: store.id(hash, behind.position),
-                to: store.id(hash, lost.position),
-                reason: GapReason::Lagged,
-            };
             let mut text = Vec::new();
-            gap_frame(&topic.name, &gap, &mut text);
+            let gap = store.gap(topic.handle, behind, lost, GapReason::Lagged);
+            gap.iter()
+                .for_each(|(name, gap)| gap_frame(name, gap, &mut text));
             connection.queue_answer(&text, self.now.monotonic_micros);
             self.metrics.gap(GapReason::Lagged);
         }
@@ -142,9 +138,10 @@ fn settle(
 ) {
     let group = topic.read.sequence;
     let subscriber = topic.subscriber(at.index);
-    subscriber.place = place;
     if !more && place.sequence >= group {
-        subscriber.standing = Standing::Live;
+        subscriber.stand(Standing::Live, place);
         connection.behind -= 1;
+    } else {
+        subscriber.stand(Standing::Behind, place);
     }
 }

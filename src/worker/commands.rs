@@ -68,29 +68,21 @@ impl Worker {
             .storage_operation(StorageOperation::Subscribe, result.is_ok(), 1);
         let subscribed = result.map_err(|error| refusal_of(&error))?;
         if let Some(read) = subscribed.newly_interested {
-            self.topics.insert(Subscribed::new(
-                subscribed.handle,
-                subscribed.name.clone(),
-                read,
-            ));
+            self.topics.insert(Subscribed::new(subscribed.handle, read));
         }
         let group = self
             .topics
             .get(subscribed.local)
             .map_or(0, |topic| topic.read.sequence);
         let is_live = subscribed.start.sequence >= group;
+        let standing = if is_live {
+            Standing::Live
+        } else {
+            Standing::Behind
+        };
         let at = self.topics.join(
             subscribed.local,
-            Subscriber {
-                key,
-                standing: if is_live {
-                    Standing::Live
-                } else {
-                    Standing::Behind
-                },
-                skips: request.skips,
-                place: subscribed.start,
-            },
+            Subscriber::new(key, standing, request.skips, subscribed.start),
         );
         connection.subscriptions.push(at);
         connection.behind += u16::from(!is_live);
@@ -112,10 +104,10 @@ impl Worker {
             let read = topic.read;
             let subscriber = topic.subscriber(at.index);
             let is_live = subscriber.standing == Standing::Live;
-            if is_live && read.sequence > subscriber.place.sequence {
+            if is_live && read.sequence > subscriber.place().sequence {
                 read
             } else {
-                subscriber.place
+                subscriber.place()
             }
         });
         let hash = TopicHash::of(name.as_str());
@@ -195,8 +187,15 @@ impl Worker {
 
     fn subscription(&self, key: ConnectionKey, name: &TopicName) -> Option<SubscriptionRef> {
         let connection = self.connections.get(key)?;
-        let is_it =
-            |at: &&SubscriptionRef| self.topics.get(at.topic).is_some_and(|it| it.name == *name);
+        if connection.subscriptions.is_empty() {
+            return None;
+        }
+        let handle = self.shared.store.find(name)?;
+        let is_it = |at: &&SubscriptionRef| {
+            self.topics
+                .get(at.topic)
+                .is_some_and(|it| it.handle == handle)
+        };
         connection.subscriptions.iter().find(is_it).copied()
     }
 

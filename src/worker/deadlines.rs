@@ -27,7 +27,7 @@ impl Default for Scheduled {
 /// The wheel of one worker.
 #[derive(Debug)]
 pub(super) struct Deadlines {
-    buckets: Box<[Vec<(ConnectionKey, u32)>]>,
+    buckets: Box<[Vec<ConnectionKey>]>,
     /// All ticks before this one have come up.
     next_tick: u32,
 }
@@ -55,16 +55,17 @@ impl Deadlines {
         }
         let tick = tick.min(self.next_tick + BUCKETS as u32 - 1);
         scheduled.tick = tick;
-        self.buckets[tick as usize % BUCKETS].push((key, tick));
+        self.buckets[tick as usize % BUCKETS].push(key);
     }
 
-    /// Collects the keys whose time has come by `now_micros`. Each is to be looked up, its
+    /// Collects the keys whose time has come by `now_micros`, with the tick that they stood in. Each is to be looked up, its
     /// deadline compared with now, and scheduled again, after [`Deadlines::came_up`].
     pub(super) fn due(&mut self, now_micros: u64, due: &mut Vec<(ConnectionKey, u32)>) {
         let now = tick_of(now_micros);
         while self.next_tick <= now {
             let bucket = &mut self.buckets[self.next_tick as usize % BUCKETS];
-            due.append(bucket);
+            let tick = self.next_tick;
+            due.extend(bucket.drain(..).map(|key| (key, tick)));
             // A burst must not leave its room behind.
             bucket.shrink_to(64);
             self.next_tick += 1;

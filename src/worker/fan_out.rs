@@ -15,7 +15,7 @@ use super::connection::{Accepted, Connection};
 use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed};
 use crate::session::{CloseReason, gap_frame};
-use crate::topic::{Batch, Gap, GapReason, LocalTopic, Message, Place, TopicHash, TopicStore};
+use crate::topic::{Batch, GapReason, LocalTopic, Message, Place, TopicStore};
 
 /// Writes of one turn, over all jobs and catch-ups.
 const WRITES_PER_TURN: usize = 256;
@@ -177,13 +177,12 @@ impl Worker {
                 continue;
             }
             writes += 1;
-            match batch.deliver(connection, subscriber.place, self.now.monotonic_micros) {
+            match batch.deliver(connection, subscriber.place(), self.now.monotonic_micros) {
                 Ok(delivery) => {
                     delivered += delivery.frames as u64;
                     bytes += delivery.bytes as u64;
                     if let Some(place) = delivery.stopped_at {
-                        subscriber.standing = Standing::Behind;
-                        subscriber.place = place;
+                        subscriber.stand(Standing::Behind, place);
                         connection.behind += 1;
                         self.metrics.subscriber_fell_behind();
                     }
@@ -308,14 +307,10 @@ impl FrameBatch<'_> {
 
 impl LiveGap {
     fn new(store: &TopicStore, topic: &Subscribed, before: Place, lost: Place) -> LiveGap {
-        let hash = TopicHash::of(topic.name.as_str());
-        let gap = Gap {
-            from: store.id(hash, before.position),
-            to: store.id(hash, lost.position),
-            reason: GapReason::Trimmed,
-        };
         let mut frame = Vec::new();
-        gap_frame(&topic.name, &gap, &mut frame);
+        let gap = store.gap(topic.handle, before, lost, GapReason::Trimmed);
+        gap.iter()
+            .for_each(|(name, gap)| gap_frame(name, gap, &mut frame));
         LiveGap { lost, frame }
     }
 }

@@ -6,13 +6,12 @@ use smallvec::SmallVec;
 
 use super::fan_out::Job;
 use super::slots::ConnectionKey;
-use crate::topic::{LocalTopic, Place, TopicHandle, TopicMeter, TopicName};
+use crate::topic::{LocalTopic, Place, Position, TopicHandle, TopicMeter};
 
 /// A topic in which this worker has interest.
 #[derive(Debug)]
 pub(super) struct Subscribed {
     pub(super) handle: TopicHandle,
-    pub(super) name: TopicName,
     /// What live subscribers have been given, or are being given by the job.
     pub(super) read: Place,
     subscribers: SmallVec<[Subscriber; 1]>,
@@ -32,9 +31,43 @@ pub(super) struct Subscriber {
     pub(super) standing: Standing,
     /// `on_lag` is `skip`, not `disconnect`.
     pub(super) skips: bool,
+    /// The two numbers of its place, apart: a [`Place`] would cost eight bytes more.
+    sequence: u64,
+    position: Position,
+}
+
+impl Subscriber {
+    /// A subscriber that has everything up to `place`.
+    pub(super) fn new(
+        key: ConnectionKey,
+        standing: Standing,
+        skips: bool,
+        place: Place,
+    ) -> Subscriber {
+        Subscriber {
+            key,
+            standing,
+            skips,
+            sequence: place.sequence,
+            position: place.position,
+        }
+    }
+
     /// Everything up to here is not for it any more. Behind: how far it has read on its own. Live:
     /// where it joined; the worker's own place counts when that is further.
-    pub(super) place: Place,
+    pub(super) fn place(&self) -> Place {
+        Place {
+            sequence: self.sequence,
+            position: self.position,
+        }
+    }
+
+    /// It stands like this, at this place, from now on.
+    pub(super) fn stand(&mut self, standing: Standing, place: Place) {
+        self.standing = standing;
+        self.sequence = place.sequence;
+        self.position = place.position;
+    }
 }
 
 /// How a subscriber gets its messages.
@@ -65,10 +98,9 @@ pub(super) struct Moved {
 
 impl Subscribed {
     /// A topic without subscribers.
-    pub(super) fn new(handle: TopicHandle, name: TopicName, read: Place) -> Subscribed {
+    pub(super) fn new(handle: TopicHandle, read: Place) -> Subscribed {
         Subscribed {
             handle,
-            name,
             read,
             subscribers: SmallVec::new(),
             job: None,
@@ -121,7 +153,7 @@ impl Subscribed {
 /// All of them, by the number that the store hands back with news.
 #[derive(Default, Debug)]
 pub(super) struct Subscriptions {
-    topics: Vec<Option<Box<Subscribed>>>,
+    topics: Vec<Option<Subscribed>>,
     vacant: Vec<LocalTopic>,
 }
 
@@ -137,19 +169,19 @@ impl Subscriptions {
     /// Adds a topic under the number that [`Subscriptions::vacant`] told.
     pub(super) fn insert(&mut self, topic: Subscribed) {
         match self.vacant.pop() {
-            Some(local) => self.topics[local as usize] = Some(Box::new(topic)),
-            None => self.topics.push(Some(Box::new(topic))),
+            Some(local) => self.topics[local as usize] = Some(topic),
+            None => self.topics.push(Some(topic)),
         }
     }
 
     /// A topic, unless its number is out of use.
     pub(super) fn get(&self, local: LocalTopic) -> Option<&Subscribed> {
-        self.topics.get(local as usize)?.as_deref()
+        self.topics.get(local as usize)?.as_ref()
     }
 
     /// A topic, unless its number is out of use.
     pub(super) fn get_mut(&mut self, local: LocalTopic) -> Option<&mut Subscribed> {
-        self.topics.get_mut(local as usize)?.as_deref_mut()
+        self.topics.get_mut(local as usize)?.as_mut()
     }
 
     /// Numbers of all topics.
