@@ -18,7 +18,7 @@ mod tests;
 use std::io::Write;
 use std::sync::Arc;
 
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{LabelPair, Metric, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 
 use crate::topic::StoreStats;
@@ -56,6 +56,13 @@ pub fn render(scrape: &Scrape<'_>, out: &mut Vec<u8>) {
 
 fn write_family(family: &Family, view: &View<'_>, out: &mut Vec<u8>) {
     let samples = (family.samples)(view);
+    debug_assert!(
+        samples
+            .iter()
+            .all(|sample| has_labels(sample, family.labels)),
+        "samples of {} have the labels that it declares",
+        family.name
+    );
     if samples.is_empty() {
         // The encoder refuses these.
         let (name, help, kind) = (family.name, family.help, family.kind.as_str());
@@ -71,4 +78,12 @@ fn write_family(family: &Family, view: &View<'_>, out: &mut Vec<u8>) {
     TextEncoder::new()
         .encode(&[encoded], out)
         .expect("a family with a name and samples, written to a Vec");
+}
+
+fn has_labels(sample: &Metric, names: &[&str]) -> bool {
+    sample
+        .get_label()
+        .iter()
+        .map(LabelPair::name)
+        .eq(names.iter().copied())
 }
