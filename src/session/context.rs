@@ -1,6 +1,5 @@
 //! What a session may know beside the bytes: the time, its limits, and where ids come from.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::origin::AccessPolicy;
@@ -68,7 +67,7 @@ pub struct Context<'a> {
     /// Which origins and hosts are served.
     pub access: &'a AccessPolicy,
     /// Where messages are counted.
-    pub budget: &'a Arc<Budget>,
+    pub budget: &'static Budget,
     /// Room for one text at a time; empty between two uses.
     pub scratch: &'a mut Vec<u8>,
     /// Where ids of requests and sessions come from; they are no secrets.

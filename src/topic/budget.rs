@@ -1,29 +1,54 @@
 //! The one count of bytes that all messages, outboxes and pending requests share.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
-/// Bytes in use and how many there may be. Counting is exact; the bound is kept by those who ask
-/// [`Budget::excess`] and free something.
+use crossbeam_utils::CachePadded;
+
+/// Stripes of the count: threads beyond this share some.
+const STRIPES: usize = 16;
+
+/// Bytes that a stripe keeps to itself before it tells the total.
+const STRIPE_BYTES_MAX: i64 = 64 * 1024;
+
+/// Bytes in use and how many there may be. The bound is kept by those who ask [`Budget::excess`]
+/// and free something.
+///
+/// Each thread counts in a stripe of its own, which tells the total when it has something to tell:
+/// two workers that count every message in one place spent a fifth of their time on its cache line.
+/// So the total is right to within 64 KiB a thread.
 #[derive(Debug)]
 pub struct Budget {
-    used: AtomicU64,
+    total: CachePadded<AtomicI64>,
+    stripes: [CachePadded<AtomicI64>; STRIPES],
     bytes_max: u64,
 }
 
 impl Budget {
-    /// A budget of `bytes_max` bytes, none of them in use.
-    pub fn new(bytes_max: u64) -> Arc<Budget> {
-        Arc::new(Budget {
-            used: AtomicU64::new(0),
+    /// A budget of `bytes_max` bytes, none of them in use. It lives as long as the process, as
+    /// messages do that refer to it: counting those references would cost what the stripes save.
+    pub fn new(bytes_max: u64) -> &'static Budget {
+        Box::leak(Box::new(Budget {
+            total: CachePadded::default(),
+            stripes: Default::default(),
             bytes_max,
-        })
+        }))
     }
 
-    /// Bytes in use now.
+    /// Bytes in use now, to within 64 KiB a thread.
     pub fn used(&self) -> u64 {
         // Relaxed: a statistic and a threshold, it orders no other memory.
-        self.used.load(Ordering::Relaxed)
+        u64::try_from(self.total.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Bytes in use now; exact while no other thread counts.
+    pub fn used_exactly(&self) -> u64 {
+        let stripes = self
+            .stripes
+            .iter()
+            .map(|stripe| stripe.load(Ordering::Relaxed));
+        let used = self.total.load(Ordering::Relaxed) + stripes.sum::<i64>();
+        u64::try_from(used).unwrap_or(0)
     }
 
     /// The bound.
@@ -37,24 +62,26 @@ impl Budget {
     }
 
     /// Counts `bytes` until the charge is dropped.
-    pub fn charge(self: &Arc<Budget>, bytes: usize) -> Charge {
-        let bytes = bytes as u64;
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+    pub fn charge(&'static self, bytes: usize) -> Charge {
+        self.count(bytes as i64);
         Charge {
-            budget: Arc::clone(self),
-            bytes,
+            budget: self,
+            bytes: bytes as u64,
         }
     }
 
     /// Counts `now` bytes where `before` were counted, for owners that keep a size of their own
     /// instead of a [`Charge`].
     pub fn adjust(&self, before: usize, now: usize) {
-        if now > before {
-            self.used
-                .fetch_add((now - before) as u64, Ordering::Relaxed);
-        } else {
-            self.used
-                .fetch_sub((before - now) as u64, Ordering::Relaxed);
+        self.count(now as i64 - before as i64);
+    }
+
+    fn count(&self, bytes: i64) {
+        let stripe = &self.stripes[stripe_of_this_thread()];
+        let kept = stripe.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if kept.abs() > STRIPE_BYTES_MAX {
+            self.total
+                .fetch_add(stripe.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 }
@@ -62,7 +89,7 @@ impl Budget {
 /// Bytes that are counted as long as this lives.
 #[derive(Debug)]
 pub struct Charge {
-    budget: Arc<Budget>,
+    budget: &'static Budget,
     bytes: u64,
 }
 
@@ -75,8 +102,21 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.count(-(self.bytes as i64));
     }
+}
+
+fn stripe_of_this_thread() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    STRIPE.with(|stripe| {
+        if stripe.get() == usize::MAX {
+            stripe.set(THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES);
+        }
+        stripe.get()
+    })
 }
 
 #[cfg(test)]
@@ -85,16 +125,36 @@ mod tests {
 
     #[test]
     fn counts_while_charges_live() {
-        let budget = Budget::new(100);
-        let first = budget.charge(70);
-        let second = budget.charge(50);
-        assert_eq!((budget.used(), budget.excess()), (120, 20));
+        let budget = Budget::new(100_000);
+        let first = budget.charge(70_000);
+        let second = budget.charge(50_000);
+        assert_eq!(budget.used_exactly(), 120_000);
         drop(first);
-        assert_eq!((budget.used(), budget.excess()), (50, 0));
         budget.adjust(0, 10);
         budget.adjust(10, 4);
-        assert_eq!(budget.used(), 54);
+        assert_eq!(budget.used_exactly(), 50_004);
         drop(second);
-        assert_eq!(budget.used(), 4);
+        assert_eq!(budget.used_exactly(), 4);
+    }
+
+    #[test]
+    fn the_total_is_right_to_within_a_stripe_a_thread() {
+        let budget = Budget::new(1_000_000);
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    (0..1000).map(|_| budget.charge(999)).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let charges: Vec<_> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        assert_eq!(budget.used_exactly(), 4 * 999_000);
+        assert!(budget.used().abs_diff(4 * 999_000) <= 4 * STRIPE_BYTES_MAX as u64);
+        assert!(budget.excess() > 2_500_000);
+        drop(charges);
+        assert_eq!(budget.used_exactly(), 0);
     }
 }

@@ -1,7 +1,5 @@
 //! Messages: framed once before they are stored, shared by reference ever after.
 
-use std::sync::Arc;
-
 use triomphe::ThinArc;
 
 use super::budget::{Budget, Charge};
@@ -84,13 +82,18 @@ impl Draft {
     ///
     /// # Panics
     /// When the layout points outside the frame or the name is not UTF-8.
-    pub fn new(frame: &[u8], layout: FrameLayout, expires_at: u64, budget: &Arc<Budget>) -> Draft {
+    pub fn new(
+        frame: &[u8],
+        layout: FrameLayout,
+        expires_at: u64,
+        budget: &'static Budget,
+    ) -> Draft {
         assert!(
             layout.id_at + MessageId::LEN <= frame.len(),
             "the id stands in the frame"
         );
         let name = &frame[layout.topic_at..layout.topic_at + layout.topic_len];
-        assert!(std::str::from_utf8(name).is_ok(), "a topic's name is UTF-8");
+        debug_assert!(std::str::from_utf8(name).is_ok(), "a topic's name is UTF-8");
         let header = Header {
             sequence: 0,
             position: Position::ZERO,

@@ -4,6 +4,7 @@
 //! from a [`Place`]. It knows which workers care about a topic, never their connections.
 
 mod budget;
+mod eviction;
 mod freed;
 mod history;
 mod id;
@@ -11,8 +12,11 @@ mod interest;
 mod message;
 mod meter;
 mod name;
+mod reading;
 mod shard;
+mod stats;
 mod store;
+mod subscription;
 
 pub use budget::{Budget, Charge};
 pub use history::{HistoryLimits, Place};
@@ -21,7 +25,7 @@ pub use interest::{LocalTopic, News, WORKERS_MAX, WorkerIndex};
 pub use message::{Draft, FrameLayout, MESSAGE_OVERHEAD_BYTES, Message};
 pub use meter::{LATENCY_BUCKETS_MICROS, Meters, TopicCounts, TopicMeter};
 pub use name::{TopicName, TopicNameError};
-pub use store::{
-    Batch, Gap, GapReason, Outcome, Reading, Start, StoreError, StoreLimits, StoreStats,
-    Subscribed, TopicHandle, TopicStats, TopicStore,
-};
+pub use reading::{Batch, Reading};
+pub use stats::{StoreStats, TopicStats};
+pub use store::{Outcome, StoreError, StoreLimits, TopicHandle, TopicStore};
+pub use subscription::{Gap, GapReason, Start, Subscribed};

@@ -6,30 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 use hashbrown::HashSet;
-use smallvec::SmallVec;
 
 use super::budget::Budget;
 use super::history::{HistoryLimits, Place};
 use super::id::{Epoch, MessageId, Position, TopicHash};
 use super::interest::{LocalTopic, News, WorkerIndex};
 use super::message::{Draft, Message};
-use super::meter::{Meters, TopicCounts, TopicMeter};
+use super::meter::{Meters, TopicMeter};
 use super::name::TopicName;
+use super::reading::{Batch, Reading, read_on};
 use super::shard::{Shard, SlotKey, Topic};
+use super::subscription::{Gap, GapReason, Start, Subscribed};
 use crate::moment::Moment;
 
-/// Messages that one hold of a lock evicts at the most.
-const EVICTIONS_PER_HOLD: usize = 1024;
-/// Messages that one sweep evicts before the sockets have their turn again.
-const EVICTIONS_PER_SWEEP: usize = 16 * EVICTIONS_PER_HOLD;
-/// Slots that a sweep looks at in one hold of a lock.
-const SWEEP_SLOTS_PER_HOLD: usize = 256;
 /// Freed topics whose marks are remembered, in all shards together: about 5 MiB.
 const FREED_MARKS_MAX: usize = 1 << 16;
-/// Share of the byte budget that is freed beyond what is needed, so that eviction is not due again
-/// with the next message.
-const RELIEF_SHARE: u64 = 256;
-
 /// Bounds of the store.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreLimits {
@@ -44,8 +35,8 @@ pub struct StoreLimits {
 /// Finds a topic without its name, as long as it exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TopicHandle {
-    shard: u16,
-    key: SlotKey,
+    pub(super) shard: u16,
+    pub(super) key: SlotKey,
 }
 
 /// Why a message was not stored.
@@ -73,130 +64,72 @@ pub struct Outcome {
     dropped: Vec<Message>,
 }
 
-/// Where a subscription wants to start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Start {
-    /// Behind the newest message.
-    Last,
-    /// Before the oldest message kept.
-    Earliest,
-    /// Behind this message.
-    Behind(MessageId),
-}
-
-/// Messages that cannot be delivered: those above `from`, up to and including `to`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Gap {
-    /// Exclusive.
-    pub from: MessageId,
-    /// Inclusive.
-    pub to: MessageId,
-    /// Why.
-    pub reason: GapReason,
-}
-
-/// Why messages cannot be delivered (SPEC section 5).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum GapReason {
-    /// They are no longer kept.
-    Trimmed,
-    /// The consumer was too slow.
-    Lagged,
-    /// The position is not of this store's life.
-    EpochChanged,
-}
-
-/// A new subscription.
-#[derive(Debug)]
-pub struct Subscribed {
-    /// The topic.
-    pub handle: TopicHandle,
-    /// Its name, shared with the store.
-    pub name: TopicName,
-    /// What the worker calls it.
-    pub local: LocalTopic,
-    /// What the worker has read, if this subscription is its first in the topic.
-    pub newly_interested: Option<Place>,
-    /// Where the subscription starts.
-    pub start: Place,
-    /// The id to resume from to get the same messages.
-    pub resume: MessageId,
-    /// What it cannot get.
-    pub gap: Option<Gap>,
-}
-
-/// How much to read at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Batch {
-    /// Messages.
-    pub messages_max: usize,
-    /// Bytes of frames; one message is read even if it is larger.
-    pub bytes_max: usize,
-}
-
-/// What was read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reading {
-    /// Everything up to here has been read, or is gone.
-    pub place: Place,
-    /// The newest message that trimming took, if that was not read before.
-    pub lost: Option<Place>,
-    /// More is kept behind `place`.
-    pub more: bool,
-}
-
-/// A topic as metrics and listings show it.
-#[derive(Debug)]
-pub struct TopicStats {
-    /// Its name.
-    pub name: TopicName,
-    /// Messages kept.
-    pub messages: usize,
-    /// Its counters.
-    pub counts: TopicCounts,
-}
-
-/// The store as metrics show it.
-#[derive(Default, Debug)]
-pub struct StoreStats {
-    /// Topics with counters of their own.
-    pub topics: Vec<TopicStats>,
-    /// Counters of all others together.
-    pub others: TopicCounts,
-    /// Messages kept in all others together.
-    pub others_messages: usize,
-    /// Topics that exist.
-    pub topics_total: usize,
-    /// Bytes of all logs.
-    pub history_bytes: u64,
-    /// Messages that were evicted, by bounds or `ttl`.
-    pub evicted: u64,
-}
-
 /// Messages in memory, by topic. Shared by all workers.
 #[derive(Debug)]
 pub struct TopicStore {
-    shards: Box<[CachePadded<ShardCell>]>,
+    pub(super) shards: Box<[CachePadded<ShardCell>]>,
     /// Hashes of all topics, striped like the shards. A stripe is locked inside a shard's lock,
     /// never the other way round.
     hashes: Box<[Mutex<HashSet<TopicHash>>]>,
     hasher: RandomState,
-    limits: StoreLimits,
+    pub(super) limits: StoreLimits,
     epoch: Epoch,
-    budget: Arc<Budget>,
-    meters: Meters,
-    topics: AtomicUsize,
-    history_bytes: AtomicU64,
-    evicted: AtomicU64,
+    pub(super) budget: &'static Budget,
+    pub(super) meters: Meters,
+    pub(super) topics: AtomicUsize,
     /// Held by the worker that frees memory for all.
-    relief: Mutex<()>,
+    pub(super) relief: Mutex<()>,
 }
 
+/// One shard with its lock, and what can be read without it. The numbers change under the lock
+/// alone, so a plain load and store suffice; all of them are statistics and hints (`Relaxed`).
 #[derive(Debug)]
-struct ShardCell {
+pub(super) struct ShardCell {
     shard: Mutex<Shard>,
-    /// Bytes of the shard's largest log; possibly a little old.
+    /// Bytes of the shard's logs.
+    bytes: AtomicU64,
+    /// Bytes of its largest log; possibly a little old.
     largest_bytes: AtomicU64,
+    /// Messages evicted from it.
+    evicted: AtomicU64,
+}
+
+impl ShardCell {
+    fn new(marks_max: usize) -> ShardCell {
+        ShardCell {
+            shard: Mutex::new(Shard::new(marks_max)),
+            bytes: AtomicU64::new(0),
+            largest_bytes: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+        }
+    }
+
+    /// Locks the shard.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Shard> {
+        // A panic under the lock is a defect of ours; the other topics of the shard go on.
+        self.shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of the largest log.
+    pub(super) fn largest_bytes(&self) -> u64 {
+        self.largest_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Under the lock: so large is the largest log.
+    pub(super) fn note_largest(&self, bytes: u64) {
+        self.largest_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Under the lock: logs changed from `before` to `after` bytes, and lost so many messages.
+    pub(super) fn account(&self, before: u64, after: u64, evicted: usize) {
+        let bytes = self
+            .bytes
+            .load(Ordering::Relaxed)
+            .wrapping_add(after.wrapping_sub(before));
+        self.bytes.store(bytes, Ordering::Relaxed);
+        let evicted = self.evicted.load(Ordering::Relaxed) + evicted as u64;
+        self.evicted.store(evicted, Ordering::Relaxed);
+    }
 }
 
 impl TopicStore {
@@ -205,16 +138,14 @@ impl TopicStore {
         limits: StoreLimits,
         workers: usize,
         epoch: Epoch,
-        budget: Arc<Budget>,
+        budget: &'static Budget,
     ) -> TopicStore {
         let shards = (8 * workers.max(1)).next_power_of_two();
         let marks_max = FREED_MARKS_MAX / shards;
-        let cell = || ShardCell {
-            shard: Mutex::new(Shard::new(marks_max)),
-            largest_bytes: AtomicU64::new(0),
-        };
         TopicStore {
-            shards: (0..shards).map(|_| CachePadded::new(cell())).collect(),
+            shards: (0..shards)
+                .map(|_| CachePadded::new(ShardCell::new(marks_max)))
+                .collect(),
             hashes: (0..shards).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             limits,
@@ -222,20 +153,31 @@ impl TopicStore {
             budget,
             meters: Meters::new(limits.metered_topics_max),
             topics: AtomicUsize::new(0),
-            history_bytes: AtomicU64::new(0),
-            evicted: AtomicU64::new(0),
             relief: Mutex::new(()),
         }
     }
 
     /// The bytes that this store and its readers share.
-    pub fn budget(&self) -> &Arc<Budget> {
-        &self.budget
+    pub fn budget(&self) -> &'static Budget {
+        self.budget
     }
 
     /// Bytes of all logs.
     pub fn history_bytes(&self) -> u64 {
-        self.history_bytes.load(Ordering::Relaxed)
+        let bytes = self
+            .shards
+            .iter()
+            .map(|cell| cell.bytes.load(Ordering::Relaxed));
+        bytes.sum()
+    }
+
+    /// Messages that were evicted, by bounds or `ttl`.
+    pub fn evicted(&self) -> u64 {
+        let evicted = self
+            .shards
+            .iter()
+            .map(|cell| cell.evicted.load(Ordering::Relaxed));
+        evicted.sum()
     }
 
     /// The id of a place in a topic.
@@ -268,7 +210,8 @@ impl TopicStore {
         let Some(first) = drafts.peek() else {
             return Ok(());
         };
-        if self.budget.excess() > self.history_bytes.load(Ordering::Relaxed) {
+        let excess = self.budget.excess();
+        if excess > 0 && excess > self.history_bytes() {
             return Err(StoreError::MemoryMax);
         }
         let (mut shard, key) = self.find_or_make(first.topic())?;
@@ -292,13 +235,11 @@ impl TopicStore {
         meter.received(messages, now.monotonic_micros.saturating_sub(received_at));
         let (newest, after) = (topic.history.newest().position, topic.history.bytes());
         shard.issued(newest);
-        // Relaxed: statistics and hints for eviction.
-        self.history_bytes
-            .fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
-        cell.largest_bytes.fetch_max(after, Ordering::Relaxed);
+        cell.account(before, after, outcome.dropped.len());
+        if after > cell.largest_bytes() {
+            cell.note_largest(after);
+        }
         drop(shard);
-        self.evicted
-            .fetch_add(outcome.dropped.len() as u64, Ordering::Relaxed);
         outcome.dropped.clear();
         self.relieve(&mut outcome.dropped);
         Ok(())
@@ -415,55 +356,9 @@ impl TopicStore {
         self.lock(handle.shard).get(handle.key)?.meter.clone()
     }
 
-    /// Evicts what is due and frees idle topics in every `of`-th shard, beginning with `first`.
-    /// Each worker sweeps its share on a timer. Returns whether more is due than one sweep takes:
-    /// then the next should follow soon.
-    pub fn sweep(&self, first: usize, of: usize, now: Moment) -> bool {
-        let mut dropped = Vec::new();
-        let mut evicted = 0;
-        for index in (first..self.shards.len()).step_by(of.max(1)) {
-            let mut from = Some(0);
-            while let Some(slot) = from.filter(|_| evicted < EVICTIONS_PER_SWEEP) {
-                from = self.sweep_slots(index as u16, slot, now, &mut dropped);
-                evicted += dropped.len();
-                dropped.clear();
-            }
-        }
-        self.relieve(&mut dropped);
-        evicted >= EVICTIONS_PER_SWEEP
-    }
-
-    /// Reads all counters, one shard at a time.
-    pub fn stats(&self) -> StoreStats {
-        let mut stats = StoreStats {
-            others: self.meters.others(),
-            topics_total: self.topics.load(Ordering::Relaxed),
-            history_bytes: self.history_bytes.load(Ordering::Relaxed),
-            evicted: self.evicted.load(Ordering::Relaxed),
-            ..StoreStats::default()
-        };
-        for shard in 0..self.shards.len() {
-            for topic in self.lock(shard as u16).topics() {
-                let messages = topic.history.len();
-                match &topic.meter {
-                    Some(meter) if self.meters.is_own(meter) => stats.topics.push(TopicStats {
-                        name: topic.name.clone(),
-                        messages,
-                        counts: meter.counts(),
-                    }),
-                    _ => stats.others_messages += messages,
-                }
-            }
-        }
-        stats
-    }
-
-    fn lock(&self, shard: u16) -> MutexGuard<'_, Shard> {
-        // A panic under the lock is a defect of ours; the other topics of the shard go on.
-        self.shards[shard as usize]
-            .shard
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Locks a shard.
+    pub(super) fn lock(&self, shard: u16) -> MutexGuard<'_, Shard> {
+        self.shards[shard as usize].lock()
     }
 
     fn find_or_make(&self, name: &str) -> Result<(MutexGuard<'_, Shard>, TopicHandle), StoreError> {
@@ -515,7 +410,8 @@ impl TopicStore {
         Ok(key)
     }
 
-    fn free(&self, shard: &mut Shard, handle: TopicHandle) -> Option<Box<Topic>> {
+    /// Frees a topic.
+    pub(super) fn free(&self, shard: &mut Shard, handle: TopicHandle) -> Option<Box<Topic>> {
         let name_hash = self.hasher.hash_one(shard.get(handle.key)?.name.as_str());
         let topic = shard.remove(handle.key, name_hash)?;
         self.stripe(topic.hash).remove(&topic.hash);
@@ -567,146 +463,5 @@ impl TopicStore {
             }
             Start::Behind(id) => (topic.history.place_behind(id.position), None),
         }
-    }
-
-    /// Sweeps one run of slots, and says where the next begins: at the same slot when this hold of
-    /// the lock has evicted its share.
-    fn sweep_slots(
-        &self,
-        shard_index: u16,
-        from: usize,
-        now: Moment,
-        dropped: &mut Vec<Message>,
-    ) -> Option<usize> {
-        let mut shard = self.lock(shard_index);
-        let mut freed = Vec::new();
-        let keys: SmallVec<[SlotKey; 16]> = shard.keys(from, SWEEP_SLOTS_PER_HOLD).collect();
-        for key in keys {
-            let Some(topic) = shard.get_mut(key) else {
-                continue;
-            };
-            let before = topic.history.bytes();
-            let most = EVICTIONS_PER_HOLD.saturating_sub(dropped.len());
-            topic.evict(&self.limits.history, now.monotonic_micros, most, dropped);
-            let after = topic.history.bytes();
-            let is_idle = topic.is_idle();
-            self.history_bytes
-                .fetch_sub(before - after, Ordering::Relaxed);
-            if is_idle {
-                freed.extend(self.free(
-                    &mut shard,
-                    TopicHandle {
-                        shard: shard_index,
-                        key,
-                    },
-                ));
-            }
-        }
-        let largest = shard.largest_bytes();
-        let slots = shard.slots();
-        drop(shard);
-        self.shards[shard_index as usize]
-            .largest_bytes
-            .store(largest, Ordering::Relaxed);
-        self.evicted
-            .fetch_add(dropped.len() as u64, Ordering::Relaxed);
-        if dropped.len() >= EVICTIONS_PER_HOLD {
-            return Some(from);
-        }
-        Some(from + SWEEP_SLOTS_PER_HOLD).filter(|next| *next < slots)
-    }
-
-    /// Brings the bytes in use below the bound, if history can: the oldest of the largest logs
-    /// first, what live readers have not read last. Another worker that is at it suffices.
-    fn relieve(&self, dropped: &mut Vec<Message>) {
-        if self.budget.excess() == 0 {
-            return;
-        }
-        let Ok(_relief) = self.relief.try_lock() else {
-            return;
-        };
-        let mut goal = self.budget.excess() + self.budget.bytes_max() / RELIEF_SHARE;
-        for above_floor in [false, true] {
-            let mut exhausted = vec![false; self.shards.len()];
-            while goal > 0 {
-                let Some(index) = self.largest_shard(&exhausted) else {
-                    break;
-                };
-                let freed = self.trim_shard(index, goal, above_floor, dropped);
-                exhausted[index] = freed == 0;
-                goal = goal.saturating_sub(freed);
-            }
-        }
-    }
-
-    fn largest_shard(&self, exhausted: &[bool]) -> Option<usize> {
-        let bytes = |index: usize| self.shards[index].largest_bytes.load(Ordering::Relaxed);
-        let candidates = (0..self.shards.len()).filter(|index| !exhausted[*index]);
-        candidates
-            .max_by_key(|index| bytes(*index))
-            .filter(|index| bytes(*index) > 0)
-    }
-
-    fn trim_shard(
-        &self,
-        index: usize,
-        goal: u64,
-        above_floor: bool,
-        dropped: &mut Vec<Message>,
-    ) -> u64 {
-        let mut shard = self.lock(index as u16);
-        let freed = shard.trim_largest(goal, EVICTIONS_PER_HOLD, above_floor, dropped);
-        let largest = shard.largest_bytes();
-        self.history_bytes.fetch_sub(freed, Ordering::Relaxed);
-        drop(shard);
-        self.shards[index]
-            .largest_bytes
-            .store(largest, Ordering::Relaxed);
-        self.evicted
-            .fetch_add(dropped.len() as u64, Ordering::Relaxed);
-        dropped.clear();
-        freed
-    }
-}
-
-/// Reads a log on behind a sequence.
-fn read_on(
-    topic: &Topic,
-    behind: u64,
-    batch: Option<Batch>,
-    now: Moment,
-    messages: &mut Vec<Message>,
-) -> Reading {
-    let (newest, lost) = (topic.history.newest(), topic.history.lost());
-    let lost = (behind < lost.sequence).then_some(lost);
-    let Some(batch) = batch else {
-        return Reading {
-            place: newest,
-            lost,
-            more: false,
-        };
-    };
-    let mut bytes = 0;
-    let mut last = None;
-    for message in topic.history.behind(behind, now.monotonic_micros) {
-        bytes += message.frame().len();
-        let full = messages.len() == batch.messages_max || bytes > batch.bytes_max;
-        if let Some(place) = last.filter(|_| full) {
-            return Reading {
-                place,
-                lost,
-                more: true,
-            };
-        }
-        last = Some(Place {
-            sequence: message.sequence(),
-            position: message.position(),
-        });
-        messages.push(message.clone());
-    }
-    Reading {
-        place: newest,
-        lost,
-        more: false,
     }
 }

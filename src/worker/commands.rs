@@ -41,7 +41,7 @@ impl Worker {
                 }
             }
         }
-        self.tell_subscribed(key, request, joined);
+        self.tell_subscribed(key, request, &joined);
         self.schedule_catch_up(key);
     }
 
@@ -123,7 +123,7 @@ impl Worker {
         &mut self,
         key: ConnectionKey,
         request: &SubscribeRequest,
-        joined: Vec<Joined>,
+        joined: &[Joined],
     ) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;

@@ -17,6 +17,10 @@ pub(super) struct Connection {
     pub(super) socket: TcpStream,
     pub(super) session: Session,
     /// Bytes that have come and were not enough, or are not to be looked at yet.
+    #[expect(
+        clippy::box_collection,
+        reason = "idle connections hold eight bytes, not 24"
+    )]
     pub(super) input: Option<Box<Vec<u8>>>,
     outbox: Option<Box<Waiting>>,
     pub(super) subscriptions: SmallVec<[SubscriptionRef; 1]>,

@@ -116,6 +116,10 @@ pub struct Worker {
     stored: Vec<Stored>,
     due: Vec<(ConnectionKey, u32)>,
     frames: Vec<Message>,
+    #[expect(
+        clippy::vec_box,
+        reason = "jobs move to topics and back without a new allocation"
+    )]
     spare_jobs: Vec<Box<Job>>,
     read_buffer: Vec<u8>,
 }

@@ -1,6 +1,7 @@
 //! What is due without an event: deadlines of connections, the sweep of the store.
 
 use super::Worker;
+use super::connection::Connection;
 use super::deadlines::Deadlines;
 use super::slots::ConnectionKey;
 use crate::session::{CloseReason, Session};
@@ -90,7 +91,7 @@ impl Worker {
         let waiting = |key: &ConnectionKey| {
             self.connections
                 .get(*key)
-                .map_or(0, |connection| connection.message_bytes())
+                .map_or(0, Connection::message_bytes)
         };
         let largest = self
             .connections

@@ -1,0 +1,68 @@
+//! Reading a topic's log on from a place.
+
+use super::history::Place;
+use super::message::Message;
+use super::shard::Topic;
+use crate::moment::Moment;
+
+/// How much to read at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    /// Messages.
+    pub messages_max: usize,
+    /// Bytes of frames; one message is read even if it is larger.
+    pub bytes_max: usize,
+}
+
+/// What was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reading {
+    /// Everything up to here has been read, or is gone.
+    pub place: Place,
+    /// The newest message that trimming took, if that was not read before.
+    pub lost: Option<Place>,
+    /// More is kept behind `place`.
+    pub more: bool,
+}
+
+/// Reads a log on behind a sequence.
+pub(super) fn read_on(
+    topic: &Topic,
+    behind: u64,
+    batch: Option<Batch>,
+    now: Moment,
+    messages: &mut Vec<Message>,
+) -> Reading {
+    let (newest, lost) = (topic.history.newest(), topic.history.lost());
+    let lost = (behind < lost.sequence).then_some(lost);
+    let Some(batch) = batch else {
+        return Reading {
+            place: newest,
+            lost,
+            more: false,
+        };
+    };
+    let mut bytes = 0;
+    let mut last = None;
+    for message in topic.history.behind(behind, now.monotonic_micros) {
+        bytes += message.frame().len();
+        let full = messages.len() == batch.messages_max || bytes > batch.bytes_max;
+        if let Some(place) = last.filter(|_| full) {
+            return Reading {
+                place,
+                lost,
+                more: true,
+            };
+        }
+        last = Some(Place {
+            sequence: message.sequence(),
+            position: message.position(),
+        });
+        messages.push(message.clone());
+    }
+    Reading {
+        place: newest,
+        lost,
+        more: false,
+    }
+}
