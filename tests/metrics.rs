@@ -8,7 +8,7 @@ use test_util::metrics::{declared_type, samples, sum};
 use test_util::{Client, Http, Server, with_workers};
 
 /// Every family that the contract names, with its type.
-const FAMILIES: [(&str, &str); 19] = [
+const FAMILIES: [(&str, &str); 20] = [
     ("proxy_messages_received_total", "counter"),
     ("proxy_messages_delivered_total", "counter"),
     ("proxy_message_latency_seconds", "histogram"),
@@ -27,6 +27,7 @@ const FAMILIES: [(&str, &str); 19] = [
     ("process_open_fds", "gauge"),
     ("process_max_fds", "gauge"),
     ("process_resident_memory_bytes", "gauge"),
+    ("process_virtual_memory_bytes", "gauge"),
     ("process_start_time_seconds", "gauge"),
 ];
 
