@@ -76,7 +76,7 @@ fn chunked_bodies_with_extensions_and_trailers() {
 
 #[test]
 fn expect_100_continue_is_answered_before_the_body() {
-    let server = Server::start(&["--max-message-size", "1000"]);
+    let server = Server::start(&["--max-message-size", "2000"]);
     let mut http = Http::open(server.addr());
     for expect in ["100-continue", "100-Continue"] {
         http.send(format!(
@@ -91,10 +91,10 @@ fn expect_100_continue_is_answered_before_the_body() {
 
     http.send(format!(
         "POST {PUBLISH} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
-         Content-Length: 1001\r\n\r\n"
+         Content-Length: 2001\r\n\r\n"
     ));
     let error = http.read_response().assert_error(413, "PAYLOAD_TOO_LARGE");
-    assert_eq!(error["details"]["limit"], 1000);
+    assert_eq!(error["details"]["limit"], 2000);
     http.expect_closed();
 }
 
@@ -373,16 +373,16 @@ fn a_valid_request_id_is_kept_and_another_replaced() {
 #[test]
 fn a_body_over_the_limit_is_refused_at_the_header() {
     with_workers(|workers| {
-        let server = Server::start(&["--workers", workers, "--max-message-size", "1000"]);
+        let server = Server::start(&["--workers", workers, "--max-message-size", "2000"]);
         let mut http = Http::open(server.addr());
         http.send(format!(
-            "POST {PUBLISH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n"
+            "POST {PUBLISH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2001\r\n\r\n"
         ));
         let error = http.read_response().assert_error(413, "PAYLOAD_TOO_LARGE");
-        assert_eq!(error["details"]["limit"], 1000);
+        assert_eq!(error["details"]["limit"], 2000);
         http.expect_closed();
 
-        let padding = " ".repeat(1000 - BODY.len());
+        let padding = " ".repeat(2000 - BODY.len());
         let largest = [BODY, padding.as_bytes()].concat();
         assert_eq!(server.post(PUBLISH, largest).status, 201);
     });
@@ -390,23 +390,23 @@ fn a_body_over_the_limit_is_refused_at_the_header() {
 
 #[test]
 fn a_chunked_body_is_refused_as_soon_as_it_passes_the_limit() {
-    let server = Server::start(&["--max-message-size", "1000"]);
+    let server = Server::start(&["--max-message-size", "2000"]);
     let mut http = Http::open(server.addr());
     http.send(format!(
         "POST {PUBLISH} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     ));
-    let chunk = format!("190\r\n{}\r\n", "x".repeat(400));
+    let chunk = format!("320\r\n{}\r\n", "x".repeat(800));
     for _ in 0..3 {
         http.send(&chunk);
     }
     let error = http.read_response().assert_error(413, "PAYLOAD_TOO_LARGE");
-    assert_eq!(error["details"]["limit"], 1000);
+    assert_eq!(error["details"]["limit"], 2000);
     http.expect_closed();
 }
 
 #[test]
 fn the_rest_of_a_refused_body_does_not_hide_the_answer() {
-    let server = Server::start(&["--max-message-size", "1000"]);
+    let server = Server::start(&["--max-message-size", "2000"]);
     let mut http = Http::open(server.addr());
     let bytes = http.encode("POST", PUBLISH, &[], &vec![b'x'; 60_000]);
     http.send_to_deaf(bytes);

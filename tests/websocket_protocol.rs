@@ -336,18 +336,18 @@ fn bad_utf_8_closes_with_1007_as_soon_as_it_is_certain() {
 #[test]
 fn too_big_is_decided_at_the_frame_header() {
     with_workers(|workers| {
-        let server = Server::start(&["--workers", workers, "--max-message-size", "1000"]);
-        let first_part = encode(TEXT, &[b' '; 600]);
+        let server = Server::start(&["--workers", workers, "--max-message-size", "2000"]);
+        let first_part = encode(TEXT, &[b' '; 1200]);
         let cases = [
-            ("one over", header(TEXT | FIN, 0x80, 1001)),
+            ("one over", header(TEXT | FIN, 0x80, 2001)),
             (
                 "absurd",
                 [vec![TEXT | FIN, 0xff, 0x7f], vec![0xff; 7]].concat(),
             ),
-            ("binary", header(BINARY | FIN, 0x80, 1001)),
+            ("binary", header(BINARY | FIN, 0x80, 2001)),
             (
                 "in fragments",
-                [first_part, header(CONTINUATION, 0x80, 401)].concat(),
+                [first_part, header(CONTINUATION, 0x80, 801)].concat(),
             ),
         ];
         for (what, bytes) in cases {
