@@ -149,20 +149,22 @@ fn frames_with_absurd_lengths() {
         let server = Server::start(&["--workers", workers]);
         let base = server.settled_descriptors();
         let rss = server.rss();
+        // The masking key is part of the header.
+        let mask = [0; 4];
         for first in [TEXT | FIN, TEXT, 0x82, 0x02] {
             for length in [1_048_577_u64, 1 << 32, (1 << 62) + 1, i64::MAX as u64] {
                 let mut wire = Wire::subscribed(server.addr(), "t");
-                wire.send_bytes([&[first, 0xff][..], &length.to_be_bytes()].concat());
+                wire.send_bytes([&[first, 0xff][..], &length.to_be_bytes(), &mask].concat());
                 wire.expect_close(1009);
             }
             let mut wire = Wire::subscribed(server.addr(), "t");
-            wire.send_bytes([&[first, 0xff][..], &[0xff; 8]].concat());
+            wire.send_bytes([&[first, 0xff][..], &[0xff; 8], &mask].concat());
             let code = wire.read().and_then(|frame| frame.close_code());
             assert!(matches!(code, Some(1002 | 1009)), "{code:?}");
         }
         for control in [0x88, 0x89, 0x8a] {
             let mut wire = Wire::subscribed(server.addr(), "t");
-            wire.send_bytes([&[control, 0xff][..], &[0x7f; 8]].concat());
+            wire.send_bytes([&[control, 0xff][..], &[0x7f; 8], &mask].concat());
             wire.expect_close(1002);
         }
         let grown = server.rss().saturating_sub(rss);

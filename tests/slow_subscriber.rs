@@ -69,7 +69,6 @@ fn a_subscriber_that_skips_is_told_what_it_missed_and_goes_on() {
         let ledger = Ledger::default();
         let mut readers = readers(&server);
         let mut slow = Reader::skipping(server.addr());
-        shrink_receive_buffer(slow.client());
         slow.subscribe("t", "last");
         let mut publisher = Publisher::connect(&ledger, server.addr(), "p").padded(PADDING);
         publish_and_read(&mut publisher, &mut readers, &ledger, MESSAGES);
@@ -134,15 +133,15 @@ fn readers(server: &Server) -> Vec<Reader> {
 /// A subscriber with small kernel buffers that never reads.
 fn stuck(server: &Server, on_lag: &str) -> Client {
     let mut client = Client::connect(server.addr());
-    shrink_receive_buffer(&mut client);
+    set_receive_buffer(&client, 16 * 1024);
     client.subscribe(json!({"topics": ["t"], "on_lag": on_lag}));
     client
 }
 
-fn shrink_receive_buffer(client: &mut Client) {
+fn set_receive_buffer(client: &Client, bytes: usize) {
     let socket = socket2::SockRef::from(client.stream());
     socket
-        .set_recv_buffer_size(16 * 1024)
+        .set_recv_buffer_size(bytes)
         .expect("a TCP socket has this option");
 }
 
@@ -193,6 +192,8 @@ fn lag_closes(server: &Server) -> f64 {
 
 /// Reads what was on its way, and returns how the connection ended.
 fn read_to_end(client: &mut Client) -> Event {
+    // Through a small buffer the kernel would send a little now and then.
+    set_receive_buffer(client, 1024 * 1024);
     loop {
         match client.next(DEADLINE) {
             Event::Text(text) => {

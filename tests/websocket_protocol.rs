@@ -338,6 +338,8 @@ fn too_big_is_decided_at_the_frame_header() {
     with_workers(|workers| {
         let server = Server::start(&["--workers", workers, "--max-message-size", "2000"]);
         let first_part = encode(TEXT, &[b' '; 1200]);
+        // The masking key is part of the header.
+        let mask = [0; 4];
         let cases = [
             ("one over", header(TEXT | FIN, 0x80, 2001)),
             (
@@ -353,11 +355,11 @@ fn too_big_is_decided_at_the_frame_header() {
         for (what, bytes) in cases {
             eprintln!("{what}");
             let mut wire = Wire::subscribed(server.addr(), "t");
-            wire.send_bytes(bytes);
+            wire.send_bytes([bytes, mask.to_vec()].concat());
             wire.expect_close(1009);
         }
         let mut wire = Wire::subscribed(server.addr(), "t");
-        wire.send_bytes([vec![TEXT | FIN, 0xff], vec![0xff; 8]].concat());
+        wire.send_bytes([vec![TEXT | FIN, 0xff], vec![0xff; 8], mask.to_vec()].concat());
         let close = wire.read().expect("a close frame");
         let code = close.close_code();
         assert!(

@@ -235,10 +235,11 @@ impl Reader {
         }));
         let reply = self.read_until_reply("subscribed");
         assert_eq!(reply["topics"], json!([topic]), "{reply}");
-        let after = reply["positions"][topic].as_str();
-        let after = after
-            .unwrap_or_else(|| panic!("no position: {reply}"))
-            .to_owned();
+        let position = reply["positions"][topic].as_str();
+        let position = position.unwrap_or_else(|| panic!("no position: {reply}"));
+        // Whoever names a message wants all that follows it, delivered or declared lost.
+        let names_a_message = offset.starts_with("msg_");
+        let after = if names_a_message { offset } else { position }.to_owned();
         let trace = Trace {
             topic: topic.to_owned(),
             last: after.clone(),
