@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use test_util::checker::{Ledger, Publisher, Reader, Trace};
-use test_util::{Server, with_workers};
+use test_util::{DEADLINE, Server, wait_until, with_workers};
 
 const TOPICS: [&str; 4] = ["orders", "alerts", "日本語", "x-1"];
 const MOMENT: Duration = Duration::from_millis(2);
@@ -49,6 +49,33 @@ fn nothing_is_lost_repeated_or_reordered_under_churn() {
         }
         let all: usize = TOPICS.iter().map(|topic| ledger.count(topic)).sum();
         assert_eq!(all, 4 * (250 + 25 * 10));
+    });
+}
+
+#[test]
+fn with_a_short_history_all_that_is_lost_is_declared() {
+    with_workers(|workers| {
+        let flags = ["--workers", workers, "--max-messages-per-topic", "20"];
+        let server = Server::start(&flags);
+        let address = server.addr();
+        let ledger = Ledger::default();
+        let publishing = AtomicUsize::new(4);
+        let traces: Vec<Trace> = std::thread::scope(|scope| {
+            let (ledger, publishing) = (&ledger, &publishing);
+            let readers: Vec<_> = (0..6)
+                .map(|seed| scope.spawn(move || stay_away(address, ledger, publishing, seed)))
+                .collect();
+            for number in 0..4 {
+                scope.spawn(move || publish(address, ledger, publishing, number));
+            }
+            let join = |reader: std::thread::ScopedJoinHandle<'_, Vec<Trace>>| {
+                reader.join().expect("no reader fails")
+            };
+            readers.into_iter().flat_map(join).collect()
+        });
+        traces.iter().for_each(|trace| ledger.check(trace));
+        let gaps: usize = traces.iter().map(|trace| trace.gaps.len()).sum();
+        assert!(gaps > 0, "nobody missed anything");
     });
 }
 
@@ -283,6 +310,49 @@ fn reconnect(
         );
     }
     traces
+}
+
+/// Resumes by message ids after having been away while many messages were published.
+fn stay_away(
+    address: SocketAddr,
+    ledger: &Ledger,
+    publishing: &AtomicUsize,
+    seed: usize,
+) -> Vec<Trace> {
+    let mut offsets = TOPICS.map(|_| "last".to_owned());
+    let mut traces: Vec<Trace> = Vec::new();
+    for turn in seed.. {
+        let last_turn = publishing.load(Ordering::Acquire) == 0;
+        let mut reader = Reader::skipping(address);
+        for (topic, offset) in TOPICS.iter().zip(&offsets) {
+            reader.subscribe(topic, offset);
+        }
+        if last_turn {
+            reader.read_all(ledger);
+        } else {
+            reader.read(turn % 50, MOMENT);
+        }
+        offsets = TOPICS.map(|topic| reader.last(topic).to_owned());
+        traces.extend(if turn.is_multiple_of(2) {
+            reader.leave()
+        } else {
+            reader.vanish()
+        });
+        if last_turn {
+            return traces;
+        }
+        let count = || {
+            TOPICS
+                .iter()
+                .map(|topic| ledger.count(topic))
+                .sum::<usize>()
+        };
+        let more = count() + 120;
+        wait_until("more is published", DEADLINE, || {
+            count() >= more || publishing.load(Ordering::Acquire) == 0
+        });
+    }
+    unreachable!("the loop has no end of its own")
 }
 
 /// Counts a publisher out, also when it panics: the readers must not wait for ever.

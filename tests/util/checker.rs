@@ -117,6 +117,11 @@ impl Ledger {
             received.contains_key(id)
                 || trace.gaps.iter().any(|gap| gap.from < *id && *id <= gap.to)
         };
+        for gap in &trace.gaps {
+            let range = (Excluded(&gap.from), Included(&gap.to));
+            let some = published.range::<String, _>(range).next().is_some();
+            assert!(some, "a gap in which nothing was lost: {gap:?}");
+        }
         let lost: Vec<_> = published
             .range::<String, _>(stretch)
             .filter(|(id, _)| !covered(id))
