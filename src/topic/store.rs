@@ -300,7 +300,7 @@ impl TopicStore {
         self.evicted
             .fetch_add(outcome.dropped.len() as u64, Ordering::Relaxed);
         outcome.dropped.clear();
-        self.relieve(&mut outcome.dropped);
+        self.relieve(now.monotonic_micros, &mut outcome.dropped);
         Ok(())
     }
 
@@ -429,7 +429,7 @@ impl TopicStore {
                 dropped.clear();
             }
         }
-        self.relieve(&mut dropped);
+        self.relieve(now.monotonic_micros, &mut dropped);
         evicted >= EVICTIONS_PER_SWEEP
     }
 
@@ -618,7 +618,7 @@ impl TopicStore {
 
     /// Brings the bytes in use below the bound, if history can: the oldest of the largest logs
     /// first, what live readers have not read last. Another worker that is at it suffices.
-    fn relieve(&self, dropped: &mut Vec<Message>) {
+    fn relieve(&self, now_micros: u64, dropped: &mut Vec<Message>) {
         if self.budget.excess() == 0 {
             return;
         }
@@ -632,7 +632,7 @@ impl TopicStore {
                 let Some(index) = self.largest_shard(&exhausted) else {
                     break;
                 };
-                let freed = self.trim_shard(index, goal, above_floor, dropped);
+                let freed = self.trim_shard(index, goal, above_floor, now_micros, dropped);
                 exhausted[index] = freed == 0;
                 goal = goal.saturating_sub(freed);
             }
@@ -652,10 +652,11 @@ impl TopicStore {
         index: usize,
         goal: u64,
         above_floor: bool,
+        now_micros: u64,
         dropped: &mut Vec<Message>,
     ) -> u64 {
         let mut shard = self.lock(index as u16);
-        let freed = shard.trim_largest(goal, EVICTIONS_PER_HOLD, above_floor, dropped);
+        let freed = shard.trim_largest(goal, EVICTIONS_PER_HOLD, above_floor, now_micros, dropped);
         let largest = shard.largest_bytes();
         self.history_bytes.fetch_sub(freed, Ordering::Relaxed);
         drop(shard);
