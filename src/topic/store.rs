@@ -602,12 +602,9 @@ impl TopicStore {
                 ));
             }
         }
-        let largest = shard.largest_bytes();
+        self.note_largest(shard_index, &shard);
         let slots = shard.slots();
         drop(shard);
-        self.shards[shard_index as usize]
-            .largest_bytes
-            .store(largest, Ordering::Relaxed);
         self.evicted
             .fetch_add(dropped.len() as u64, Ordering::Relaxed);
         if dropped.len() >= EVICTIONS_PER_HOLD {
@@ -657,16 +654,23 @@ impl TopicStore {
     ) -> u64 {
         let mut shard = self.lock(index as u16);
         let freed = shard.trim_largest(goal, EVICTIONS_PER_HOLD, above_floor, now_micros, dropped);
-        let largest = shard.largest_bytes();
         self.history_bytes.fetch_sub(freed, Ordering::Relaxed);
+        self.note_largest(index as u16, &shard);
         drop(shard);
-        self.shards[index]
-            .largest_bytes
-            .store(largest, Ordering::Relaxed);
         self.evicted
             .fetch_add(dropped.len() as u64, Ordering::Relaxed);
         dropped.clear();
         freed
+    }
+
+    /// Stored under the lock, so that it never falls behind what a publisher has noted since: too
+    /// large a number costs one look, too small a one would hide the shard.
+    fn note_largest(&self, index: u16, shard: &Shard) {
+        let largest = shard.largest_bytes();
+        // Relaxed: the lock orders writers, and readers want a hint only.
+        self.shards[index as usize]
+            .largest_bytes
+            .store(largest, Ordering::Relaxed);
     }
 }
 
