@@ -14,6 +14,9 @@ mod name;
 mod shard;
 mod store;
 
+#[cfg(test)]
+mod model_tests;
+
 pub use budget::{Budget, Charge};
 pub use history::{HistoryLimits, Place};
 pub use id::{Epoch, MessageId, MessageIdError, Position, TopicHash};

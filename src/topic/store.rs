@@ -207,8 +207,19 @@ impl TopicStore {
         epoch: Epoch,
         budget: Arc<Budget>,
     ) -> TopicStore {
+        TopicStore::with_freed_marks_max(limits, workers, epoch, budget, FREED_MARKS_MAX)
+    }
+
+    /// As [`TopicStore::new`], with another bound on the marks of freed topics.
+    pub(super) fn with_freed_marks_max(
+        limits: StoreLimits,
+        workers: usize,
+        epoch: Epoch,
+        budget: Arc<Budget>,
+        freed_marks_max: usize,
+    ) -> TopicStore {
         let shards = (8 * workers.max(1)).next_power_of_two();
-        let marks_max = FREED_MARKS_MAX / shards;
+        let marks_max = freed_marks_max / shards;
         let cell = || ShardCell {
             shard: Mutex::new(Shard::new(marks_max)),
             largest_bytes: AtomicU64::new(0),
@@ -713,5 +724,36 @@ fn read_on(
         place: newest,
         lost,
         more: false,
+    }
+}
+
+/// What a test may see of a topic that nobody else may.
+#[cfg(test)]
+#[derive(Debug)]
+pub(super) struct Inspection {
+    /// What is kept, expired messages that nothing has taken yet included.
+    pub(super) kept: Vec<Message>,
+    pub(super) newest: Place,
+    pub(super) lost: Place,
+    /// What the slowest live reader has read.
+    pub(super) floor: u64,
+    pub(super) overhead_bytes: usize,
+}
+
+#[cfg(test)]
+impl TopicStore {
+    /// A topic from inside, if it exists.
+    pub(super) fn inspect(&self, name: &str) -> Option<Inspection> {
+        (0..self.shards.len()).find_map(|shard| {
+            let shard = self.lock(shard as u16);
+            let topic = shard.topics().find(|topic| topic.name.as_str() == name)?;
+            Some(Inspection {
+                kept: topic.history.behind(0, 0).cloned().collect(),
+                newest: topic.history.newest(),
+                lost: topic.history.lost(),
+                floor: topic.interest.floor(),
+                overhead_bytes: topic.overhead_bytes(),
+            })
+        })
     }
 }
