@@ -8,19 +8,23 @@ use crossbeam_utils::CachePadded;
 /// Stripes of the count: threads beyond this share some.
 const STRIPES: usize = 16;
 
-/// Bytes that a stripe keeps to itself before it tells the total.
-const STRIPE_BYTES_MAX: i64 = 64 * 1024;
+/// Most bytes that a stripe keeps to itself before it tells the total.
+const STRIPE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Share of the bound that it keeps to itself at the most.
+const STRIPE_SHARE: u64 = 1024;
 
 /// Bytes in use and how many there may be. The bound is kept by those who ask [`Budget::excess`]
 /// and free something.
 ///
 /// Each thread counts in a stripe of its own, which tells the total when it has something to tell:
 /// two workers that count every message in one place spent a fifth of their time on its cache line.
-/// So the total is right to within 64 KiB a thread.
+/// So the total is right to within 64 KiB or a thousandth of the bound a thread.
 #[derive(Debug)]
 pub struct Budget {
     total: CachePadded<AtomicI64>,
     stripes: [CachePadded<AtomicI64>; STRIPES],
+    stripe_bytes_max: i64,
     bytes_max: u64,
 }
 
@@ -31,11 +35,12 @@ impl Budget {
         Box::leak(Box::new(Budget {
             total: CachePadded::default(),
             stripes: Default::default(),
+            stripe_bytes_max: (bytes_max / STRIPE_SHARE).min(STRIPE_BYTES_MAX) as i64,
             bytes_max,
         }))
     }
 
-    /// Bytes in use now, to within 64 KiB a thread.
+    /// Bytes in use now, as far as the stripes have told.
     pub fn used(&self) -> u64 {
         // Relaxed: a statistic and a threshold, it orders no other memory.
         u64::try_from(self.total.load(Ordering::Relaxed)).unwrap_or(0)
@@ -79,7 +84,7 @@ impl Budget {
     fn count(&self, bytes: i64) {
         let stripe = &self.stripes[stripe_of_this_thread()];
         let kept = stripe.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if kept.abs() > STRIPE_BYTES_MAX {
+        if kept.abs() > self.stripe_bytes_max {
             self.total
                 .fetch_add(stripe.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }
@@ -152,7 +157,7 @@ mod tests {
             .map(|thread| thread.join().unwrap())
             .collect();
         assert_eq!(budget.used_exactly(), 4 * 999_000);
-        assert!(budget.used().abs_diff(4 * 999_000) <= 4 * STRIPE_BYTES_MAX as u64);
+        assert!(budget.used().abs_diff(4 * 999_000) <= 4 * STRIPE_BYTES_MAX);
         assert!(budget.excess() > 2_500_000);
         drop(charges);
         assert_eq!(budget.used_exactly(), 0);

@@ -32,7 +32,7 @@ impl TopicStore {
                 dropped.clear();
             }
         }
-        self.relieve(&mut dropped);
+        self.relieve(now.monotonic_micros, &mut dropped);
         evicted >= EVICTIONS_PER_SWEEP
     }
 
@@ -80,7 +80,7 @@ impl TopicStore {
 
     /// Brings the bytes in use below the bound, if history can: the oldest of the largest logs
     /// first, what live readers have not read last. Another worker that is at it suffices.
-    pub(super) fn relieve(&self, dropped: &mut Vec<Message>) {
+    pub(super) fn relieve(&self, now_micros: u64, dropped: &mut Vec<Message>) {
         if self.budget.excess() == 0 {
             return;
         }
@@ -94,7 +94,7 @@ impl TopicStore {
                 let Some(index) = self.largest_shard(&exhausted) else {
                     break;
                 };
-                let freed = self.trim_shard(index, goal, above_floor, dropped);
+                let freed = self.trim_shard(index, goal, above_floor, now_micros, dropped);
                 exhausted[index] = freed == 0;
                 goal = goal.saturating_sub(freed);
             }
@@ -114,11 +114,12 @@ impl TopicStore {
         index: usize,
         goal: u64,
         above_floor: bool,
+        now_micros: u64,
         dropped: &mut Vec<Message>,
     ) -> u64 {
         let cell = &self.shards[index];
         let mut shard = cell.lock();
-        let freed = shard.trim_largest(goal, EVICTIONS_PER_HOLD, above_floor, dropped);
+        let freed = shard.trim_largest(goal, EVICTIONS_PER_HOLD, above_floor, now_micros, dropped);
         cell.account(freed, 0, dropped.len());
         cell.note_largest(shard.largest_bytes());
         drop(shard);

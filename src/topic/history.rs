@@ -151,24 +151,26 @@ impl History {
     ) {
         let Some(oldest_kept) = now_micros.checked_sub(limits.retention_micros) else {
             // Nothing can be too old yet.
-            return self.trim_while(most, dropped, |log, oldest| {
+            return self.trim_while(now_micros, most, dropped, |log, oldest| {
                 log.bytes > limits.bytes_max
                     || (log.messages > limits.messages_max && oldest.sequence() <= floor)
             });
         };
-        self.trim_while(most, dropped, |log, oldest| {
+        self.trim_while(now_micros, most, dropped, |log, oldest| {
             let is_due = log.messages > limits.messages_max || oldest.stored_at() <= oldest_kept;
             log.bytes > limits.bytes_max || (is_due && oldest.sequence() <= floor)
         });
     }
 
-    /// Trims the oldest message.
-    pub(super) fn trim_oldest(&mut self) -> Option<Message> {
+    /// Takes out the oldest message. It is lost, unless its `ttl` ran out before anybody noticed.
+    pub(super) fn trim_oldest(&mut self, now_micros: u64) -> Option<Message> {
         let message = self.log.as_mut()?.take_oldest()?;
-        self.lost = Place {
-            sequence: message.sequence(),
-            position: message.position(),
-        };
+        if message.expires_at() > now_micros {
+            self.lost = Place {
+                sequence: message.sequence(),
+                position: message.position(),
+            };
+        }
         self.shrink();
         Some(message)
     }
@@ -204,6 +206,7 @@ impl History {
 
     fn trim_while(
         &mut self,
+        now_micros: u64,
         most: usize,
         dropped: &mut Vec<Message>,
         is_due: impl Fn(&Log, &Message) -> bool,
@@ -213,7 +216,7 @@ impl History {
             if !log.oldest().is_some_and(|oldest| is_due(log, oldest)) {
                 return;
             }
-            dropped.extend(self.trim_oldest());
+            dropped.extend(self.trim_oldest(now_micros));
         }
     }
 

@@ -18,6 +18,9 @@ mod stats;
 mod store;
 mod subscription;
 
+#[cfg(test)]
+mod model_tests;
+
 pub use budget::{Budget, Charge};
 pub use history::{HistoryLimits, Place};
 pub use id::{Epoch, MessageId, MessageIdError, Position, TopicHash};

@@ -211,6 +211,7 @@ impl Shard {
         goal: u64,
         most: usize,
         above_floor: bool,
+        now_micros: u64,
         dropped: &mut Vec<Message>,
     ) -> u64 {
         let candidates = self
@@ -228,7 +229,7 @@ impl Shard {
             if freed >= goal || !(above_floor || topic.has_read_messages()) {
                 break;
             }
-            let Some(message) = topic.history.trim_oldest() else {
+            let Some(message) = topic.history.trim_oldest(now_micros) else {
                 break;
             };
             freed += message.cost();

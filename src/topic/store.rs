@@ -140,8 +140,19 @@ impl TopicStore {
         epoch: Epoch,
         budget: &'static Budget,
     ) -> TopicStore {
+        TopicStore::with_freed_marks_max(limits, workers, epoch, budget, FREED_MARKS_MAX)
+    }
+
+    /// As [`TopicStore::new`], with another bound on the marks of freed topics.
+    pub(super) fn with_freed_marks_max(
+        limits: StoreLimits,
+        workers: usize,
+        epoch: Epoch,
+        budget: &'static Budget,
+        freed_marks_max: usize,
+    ) -> TopicStore {
         let shards = (8 * workers.max(1)).next_power_of_two();
-        let marks_max = FREED_MARKS_MAX / shards;
+        let marks_max = freed_marks_max / shards;
         TopicStore {
             shards: (0..shards)
                 .map(|_| CachePadded::new(ShardCell::new(marks_max)))
@@ -241,7 +252,7 @@ impl TopicStore {
         }
         drop(shard);
         outcome.dropped.clear();
-        self.relieve(&mut outcome.dropped);
+        self.relieve(now.monotonic_micros, &mut outcome.dropped);
         Ok(())
     }
 
