@@ -211,7 +211,8 @@ impl Worker {
         connection.marks.is_read_closed = true;
         match connection.session {
             Session::Http(_) => self.begin_close(key, CloseReason::Finished),
-            Session::Closing(_) if connection.has_outbox() => {}
+            // Its last answer is still to be written; that done, the connection ends.
+            Session::Closing(_) if !connection.marks.is_write_closed => {}
             Session::Closing(_) => {
                 let reason = connection.close_reason();
                 Worker::doom(&mut self.doomed, connection, key, reason);
