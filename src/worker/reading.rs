@@ -82,6 +82,10 @@ impl Worker {
                 continue;
             };
             connection.marks.reads_again = false;
+            if connection.is_paused() {
+                connection.marks.is_paused = true;
+                continue;
+            }
             if connection.input.is_some() {
                 self.feed(key, &mut []);
             }
