@@ -54,7 +54,7 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_
         Err(refusal) => return Plan::refuse(ErrorCode::Forbidden, refusal.to_string()),
     }
     if ticket.cors_origin.is_some() && is_preflight(head.method, &head.headers) {
-        return preflight(ticket);
+        return preflight();
     }
     match routed {
         Routed::Found(route) if ctx.is_reserved && !is_for_operators(route) => {
@@ -123,14 +123,12 @@ fn redirect(path: &'static str, query: Option<&str>) -> Plan {
     Plan::Answer(Box::new(Answer::empty(307).header("Location", location)))
 }
 
-fn preflight(ticket: &mut Ticket) -> Plan {
-    // Its fields say all; those of an ordinary answer would repeat them.
-    let origin = ticket.cors_origin.take().unwrap_or_default();
-    let fields = CorsGrant::to(&origin).preflight_headers();
-    let answer = fields
+/// Every answer to a listed origin has its other fields.
+fn preflight() -> Plan {
+    let answer = CorsGrant::preflight_headers()
         .into_iter()
         .fold(Answer::empty(204), |answer, (name, value)| {
-            answer.header(name, value.to_owned())
+            answer.header(name, value)
         });
     Plan::Answer(Box::new(answer))
 }
