@@ -90,10 +90,13 @@ impl Http {
         match &mut self.state {
             State::Head { .. } if input.is_empty() => Turn::default(),
             State::Head { decoder, progress } => {
-                if *progress == Progress::Idle {
-                    self.since = ctx.now.monotonic_micros;
+                // A line end behind a body begins no request (RFC 9112 section 2.2).
+                if !matches!(input, b"\r" | b"\r\n") {
+                    if *progress == Progress::Idle {
+                        self.since = ctx.now.monotonic_micros;
+                    }
+                    *progress = Progress::Begun;
                 }
-                *progress = Progress::Begun;
                 match decoder.decode(input, &ctx.limits.head) {
                     Ok(None) => Turn::default(),
                     Ok(Some((head, consumed))) => {
