@@ -313,17 +313,16 @@ impl Conversation {
             if self.subscriptions.iter().any(|it| it.name == *name) {
                 continue;
             }
-            if self.subscriptions.len() == SUBSCRIPTIONS_MAX {
-                self.subscriptions.truncate(known);
-                let error = CommandError::new(CommandErrorCode::LimitExceeded, "too many");
-                return self.event(|session, ctx, out| session.refused(error, ctx, out));
-            }
             let local = self.next_local;
             self.next_local += 1;
-            let subscribed = self
-                .store
-                .subscribe(name, 0, local, request.start)
-                .expect("as many topics as subscriptions");
+            let subscribed = self.store.subscribe(name, 0, local, request.start);
+            let has_room = self.subscriptions.len() < SUBSCRIPTIONS_MAX;
+            let Some(subscribed) = subscribed.ok().filter(|_| has_room) else {
+                let refused = self.subscriptions.split_off(known);
+                self.leave(refused);
+                let error = CommandError::new(CommandErrorCode::LimitExceeded, "too many");
+                return self.event(|session, ctx, out| session.refused(error, ctx, out));
+            };
             positions.push((name.clone(), subscribed.resume, subscribed.gap.is_none()));
             gaps.extend(subscribed.gap.map(|gap| (name.clone(), gap)));
             self.subscriptions.push(Subscription {
@@ -351,11 +350,15 @@ impl Conversation {
             .into_iter()
             .partition(|it: &Subscription| topics.contains(&it.name));
         self.subscriptions = kept;
-        for subscription in gone {
-            self.store.unsubscribe(subscription.handle, 0);
-        }
+        self.leave(gone);
         self.event(|session, ctx, out| session.unsubscribed(topics, ctx, out));
         Turn::default()
+    }
+
+    fn leave(&self, subscriptions: Vec<Subscription>) {
+        for subscription in subscriptions {
+            self.store.unsubscribe(subscription.handle, 0);
+        }
     }
 
     fn close(&mut self, reason: CloseReason) {

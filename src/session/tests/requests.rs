@@ -186,7 +186,11 @@ fn request_ids_are_kept_or_made() {
     conversation.send(&[get("/health"), get("/health")].concat());
     let answers = conversation.answers();
     let mut ids = answers.iter().map(|answer| answer.header("X-Request-Id"));
-    assert_ne!(ids.clone().next(), ids.next_back(), "each request has its own");
+    assert_ne!(
+        ids.clone().next(),
+        ids.next_back(),
+        "each request has its own"
+    );
 }
 
 #[test]
