@@ -52,8 +52,8 @@ impl SessionLimits {
     }
 }
 
-/// Time for the head on one of the last places, which are for operators.
-pub(super) const RESERVED_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time for a head, and for a body, on one of the last places, which are for operators.
+pub(super) const RESERVED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a session is given with each event.
 #[derive(Debug)]

@@ -9,7 +9,7 @@
 //! ```
 
 use super::answer::{Answer, answer, refusal};
-use super::context::{Context, RESERVED_HEAD_TIMEOUT};
+use super::context::{Context, RESERVED_TIMEOUT};
 use super::plan::{Plan, plan};
 use super::publish;
 use super::request::Ticket;
@@ -90,10 +90,13 @@ impl Http {
         match &mut self.state {
             State::Head { .. } if input.is_empty() => Turn::default(),
             State::Head { decoder, progress } => {
-                if *progress == Progress::Idle {
-                    self.since = ctx.now.monotonic_micros;
+                // A line end behind a body begins no request (RFC 9112 section 2.2).
+                if !matches!(input, b"\r" | b"\r\n") {
+                    if *progress == Progress::Idle {
+                        self.since = ctx.now.monotonic_micros;
+                    }
+                    *progress = Progress::Begun;
                 }
-                *progress = Progress::Begun;
                 match decoder.decode(input, &ctx.limits.head) {
                     Ok(None) => Turn::default(),
                     Ok(Some((head, consumed))) => {
@@ -112,7 +115,7 @@ impl Http {
     pub(super) fn deadline(&self, ctx: &Context<'_>) -> u64 {
         let limits = ctx.limits;
         let span = match &self.state {
-            State::Head { .. } if ctx.is_reserved => micros(RESERVED_HEAD_TIMEOUT),
+            State::Head { .. } | State::Body(_) if ctx.is_reserved => micros(RESERVED_TIMEOUT),
             State::Head {
                 progress: Progress::Idle,
                 ..
@@ -178,6 +181,10 @@ impl Http {
         let plan = plan(head, &mut ticket, ctx);
         let content_type = head.headers.first("content-type");
         let has_body = head.framing != Framing::Length(0);
+        if ctx.is_reserved && plan.is_refusal() {
+            // Neither its body nor another request keeps one of the last places.
+            return self.complete_at_last(ticket, plan, ctx, out);
+        }
         if let Framing::Length(length) = head.framing {
             if length > ctx.limits.message_bytes_max as u64 {
                 return self.refuse_body(&ticket, BodyError::TooLarge, ctx, out);
@@ -190,12 +197,12 @@ impl Http {
                     .behind(length);
             }
         }
-        if has_body && head.expect_continue && rest.is_empty() {
-            if plan.is_refusal() {
-                // The body will not come, or cannot be told from the next request.
-                ticket.keep_alive = false;
-                return self.complete(ticket, plan, b"", None, ctx, out);
-            }
+        let is_waiting = has_body && head.expect_continue && rest.is_empty();
+        if is_waiting && plan.is_refusal() {
+            // The body will not come, or cannot be told from the next request.
+            return self.complete_at_last(ticket, plan, ctx, out);
+        }
+        if is_waiting {
             out.extend_from_slice(CONTINUE);
         }
         let remaining = match head.framing {
@@ -277,6 +284,18 @@ impl Http {
             self.answered(ctx.now.monotonic_micros);
         }
         turn
+    }
+
+    /// The same for a request whose body is not read: the connection cannot go on.
+    fn complete_at_last(
+        &mut self,
+        mut ticket: Ticket,
+        plan: Plan,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        ticket.keep_alive = false;
+        self.complete(ticket, plan, b"", None, ctx, out)
     }
 
     fn refuse_head(&mut self, error: HeadError, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {

@@ -314,3 +314,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,13 +53,13 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_
         Ok(grant) => ticket.cors_origin = grant.map(|grant| grant.origin().into()),
         Err(refusal) => return Plan::refuse(ErrorCode::Forbidden, refusal.to_string()),
     }
+    if ctx.is_reserved && !is_for_operators(routed) {
+        return Plan::error(ErrorCode::ServiceUnavailable);
+    }
     if ticket.cors_origin.is_some() && is_preflight(head.method, &head.headers) {
-        return preflight(ticket);
+        return preflight();
     }
     match routed {
-        Routed::Found(route) if ctx.is_reserved && !is_for_operators(route) => {
-            Plan::error(ErrorCode::ServiceUnavailable)
-        }
         Routed::Found(route) => plan_route(route, head),
         Routed::NotFound => Plan::error(ErrorCode::NotFound),
         Routed::MethodNotAllowed(allow) => {
@@ -89,8 +89,11 @@ fn plan_route(route: Route, head: &RequestHead<'_>) -> Plan {
 }
 
 /// Those that are answered on the last places (SPEC section 14).
-fn is_for_operators(route: Route) -> bool {
-    matches!(route, Route::Health | Route::Ready | Route::Metrics)
+fn is_for_operators(routed: Routed) -> bool {
+    matches!(
+        routed,
+        Routed::Found(Route::Health | Route::Ready | Route::Metrics)
+    )
 }
 
 fn upgrade(head: &RequestHead<'_>, is_echo: bool) -> Plan {
@@ -123,14 +126,12 @@ fn redirect(path: &'static str, query: Option<&str>) -> Plan {
     Plan::Answer(Box::new(Answer::empty(307).header("Location", location)))
 }
 
-fn preflight(ticket: &mut Ticket) -> Plan {
-    // Its fields say all; those of an ordinary answer would repeat them.
-    let origin = ticket.cors_origin.take().unwrap_or_default();
-    let fields = CorsGrant::to(&origin).preflight_headers();
-    let answer = fields
+/// Every answer to a listed origin has its other fields.
+fn preflight() -> Plan {
+    let answer = CorsGrant::preflight_headers()
         .into_iter()
         .fold(Answer::empty(204), |answer, (name, value)| {
-            answer.header(name, value.to_owned())
+            answer.header(name, value)
         });
     Plan::Answer(Box::new(answer))
 }

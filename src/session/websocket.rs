@@ -66,8 +66,8 @@ impl WebSocket {
         {
             Ok(fed) => fed,
             Err(error) => {
-                let turn = closed(reason_of(error.close_code()), &error.to_string(), out);
-                return turn.behind(len);
+                let reason = reason_of(error.close_code());
+                return closed(reason, reason.as_str(), out).behind(len);
             }
         };
         let turn = match fed.event {

@@ -82,6 +82,10 @@ impl Worker {
                 continue;
             };
             connection.marks.reads_again = false;
+            if connection.is_paused() {
+                connection.marks.is_paused = true;
+                continue;
+            }
             if connection.input.is_some() {
                 self.feed(key, &mut []);
             }
@@ -211,7 +215,8 @@ impl Worker {
         connection.marks.is_read_closed = true;
         match connection.session {
             Session::Http(_) => self.begin_close(key, CloseReason::Finished),
-            Session::Closing(_) if connection.has_outbox() => {}
+            // Its last answer is still to be written; that done, the connection ends.
+            Session::Closing(_) if !connection.marks.is_write_closed => {}
             Session::Closing(_) => {
                 let reason = connection.close_reason();
                 Worker::doom(&mut self.doomed, connection, key, reason);

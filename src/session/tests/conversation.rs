@@ -1,0 +1,399 @@
+//! A conversation under virtual time: what a worker does for a session, without sockets and with a
+//! store of its own. The tests and the fuzz target drive it; what must hold in every conversation
+//! is asserted here.
+
+use super::pulsar_proxy::api::command::{CommandError, CommandErrorCode};
+use super::pulsar_proxy::api::delivery;
+use super::pulsar_proxy::api::origin::AccessPolicy;
+use super::pulsar_proxy::api::publish::parse_one;
+use super::pulsar_proxy::api::reply::Resume;
+use super::pulsar_proxy::http::HeadLimits;
+use super::pulsar_proxy::moment::Moment;
+use super::pulsar_proxy::session::{
+    CloseReason, Context, Effect, Exchange, Publish, Session, SessionLimits, Stored,
+    SubscribeRequest, Turn,
+};
+use super::pulsar_proxy::topic::{
+    Batch, Budget, Draft, Epoch, HistoryLimits, LocalTopic, Message, Outcome, StoreLimits,
+    TopicHandle, TopicName, TopicStore,
+};
+
+/// A second, in microseconds.
+pub(super) const SECOND: u64 = 1_000_000;
+/// What every `Date` says, whatever the time is.
+pub(super) const DATE: &str = "Sat, 31 Jan 2026 12:00:00 GMT";
+/// What `/metrics` is answered with.
+pub(super) const METRICS: &str = "# TYPE up gauge\nup 1\n";
+/// The interim answer, which depends on whether the body comes together with the head.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// Time for the peer to read the last answer.
+const LINGER: u64 = SECOND;
+/// Subscriptions of the connection.
+pub(super) const SUBSCRIPTIONS_MAX: usize = 60;
+
+pub(super) const LIMITS: SessionLimits = SessionLimits {
+    head: HeadLimits {
+        bytes_max: 2048,
+        headers_max: 20,
+        target_bytes_max: 256,
+    },
+    message_bytes_max: 2048,
+    head_timeout: 10 * SECOND,
+    body_timeout: 30 * SECOND,
+    keep_alive_timeout: 75 * SECOND,
+    subscribe_timeout: 10 * SECOND,
+    ping_interval: 20 * SECOND,
+    idle_timeout: 60 * SECOND,
+    has_echo: true,
+};
+
+/// One client and its server.
+pub(super) struct Conversation {
+    pub(super) session: Session,
+    pub(super) limits: SessionLimits,
+    pub(super) access: AccessPolicy,
+    pub(super) is_draining: bool,
+    pub(super) is_reserved: bool,
+    /// There is room for a WebSocket.
+    pub(super) has_place: bool,
+    pub(super) now: Moment,
+    /// What the client gets.
+    pub(super) output: Vec<u8>,
+    /// Bytes of the client that are done with, in all.
+    pub(super) consumed: usize,
+    pub(super) exchanges: Vec<Exchange>,
+    /// Codes of WebSocket errors.
+    pub(super) errors: Vec<&'static str>,
+    /// Our side has said all, for this reason.
+    pub(super) closed: Option<CloseReason>,
+    /// The socket is closed.
+    pub(super) is_over: bool,
+    /// What has come and was not enough.
+    held: Vec<u8>,
+    store: TopicStore,
+    outcome: Outcome,
+    subscriptions: Vec<Subscription>,
+    next_local: LocalTopic,
+    random: fastrand::Rng,
+    scratch: Vec<u8>,
+}
+
+struct Subscription {
+    name: TopicName,
+    handle: TopicHandle,
+    /// Sequence of the last message that was delivered.
+    read: u64,
+}
+
+impl Conversation {
+    /// A connection that has just been accepted by a server that listens on loopback.
+    pub(super) fn new() -> Conversation {
+        let history = HistoryLimits {
+            messages_max: 100,
+            bytes_max: 1 << 20,
+            retention_micros: 600 * SECOND,
+        };
+        let limits = StoreLimits {
+            history,
+            topics_max: 100,
+            metered_topics_max: 1,
+        };
+        let now = Moment {
+            wall_micros: 1_769_860_800_000_000,
+            monotonic_micros: 5 * SECOND,
+        };
+        Conversation {
+            session: Session::new(now.monotonic_micros),
+            limits: LIMITS,
+            access: AccessPolicy::new(true, [], []),
+            is_draining: false,
+            is_reserved: false,
+            has_place: true,
+            now,
+            output: Vec::new(),
+            consumed: 0,
+            exchanges: Vec::new(),
+            errors: Vec::new(),
+            closed: None,
+            is_over: false,
+            held: Vec::new(),
+            store: TopicStore::new(limits, 1, Epoch::new(7), Budget::new(1 << 24)),
+            outcome: Outcome::default(),
+            subscriptions: Vec::new(),
+            next_local: 0,
+            random: fastrand::Rng::with_seed(1),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The client sends.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        let mut input = std::mem::take(&mut self.held);
+        input.extend_from_slice(bytes);
+        let mut taken = 0;
+        let mut idle_turns = 0;
+        while !self.is_over {
+            let rest = &mut input[taken..];
+            let len = rest.len();
+            let turn = self.event(|session, ctx, out| session.receive(rest, ctx, out));
+            assert!(turn.consumed <= len, "takes no more than there is");
+            taken += turn.consumed;
+            let needs_more = turn.consumed == 0 && turn.effect.is_none();
+            idle_turns = if turn.consumed == 0 {
+                idle_turns + 1
+            } else {
+                0
+            };
+            assert!(idle_turns < 3, "asks again and again without taking");
+            self.carry_out(turn);
+            if needs_more {
+                break;
+            }
+        }
+        self.consumed += taken;
+        input.drain(..taken);
+        self.held = input;
+    }
+
+    /// Time passes, in microseconds; what is due happens when it is due.
+    pub(super) fn pass(&mut self, micros: u64) {
+        let end = self.now.monotonic_micros + micros;
+        while let Some(deadline) = self.deadline().filter(|at| *at <= end) {
+            self.set_time(deadline.max(self.now.monotonic_micros));
+            let turn = self.event(Session::timeout);
+            self.carry_out(turn);
+            let is_later = self
+                .deadline()
+                .is_none_or(|at| at > self.now.monotonic_micros);
+            assert!(is_later, "a deadline comes up once");
+        }
+        self.set_time(end);
+    }
+
+    /// When something is due, in monotonic microseconds, if ever.
+    pub(super) fn deadline(&mut self) -> Option<u64> {
+        let deadline = self.event(|session, ctx, _| session.deadline(ctx));
+        (!self.is_over && deadline != u64::MAX).then_some(deadline)
+    }
+
+    /// Another client publishes. The session does not see it, but gets it.
+    pub(super) fn publish(&mut self, body: &str) {
+        let publication = parse_one(body.as_bytes(), None).expect("a valid body");
+        let timestamp = self.now.timestamp();
+        let mut frame = Vec::new();
+        let layout = delivery::encode(&publication, timestamp.as_str(), &mut frame);
+        let expires_at = publication.ttl.map_or(u64::MAX, |ttl| {
+            self.now.monotonic_micros.saturating_add(ttl * SECOND)
+        });
+        let draft = Draft::new(&frame, layout, expires_at, self.store.budget());
+        let _ = self.store(draft);
+        self.deliver();
+    }
+
+    /// The server ends the conversation for a reason of its own.
+    pub(super) fn end(&mut self, reason: CloseReason, text: &str) {
+        self.event(|session, _, out| session.end(reason, text, out));
+        self.close(reason);
+    }
+
+    /// There was no room for the connection.
+    pub(super) fn turn_away(&mut self) {
+        let turn = self.event(|_, ctx, out| Session::turned_away(ctx, out));
+        self.carry_out(turn);
+    }
+
+    /// The output as text in which is equal what may differ between two runs: ids of messages,
+    /// whose counter depends on which topics share a shard, and interim answers.
+    pub(super) fn normalized_output(&self) -> String {
+        let mut text = String::new();
+        let mut rest = &self.output[..];
+        while let Some((&first, behind)) = rest.split_first() {
+            if let Some(behind) = rest.strip_prefix(CONTINUE) {
+                rest = behind;
+            } else if let Some(behind) = rest.strip_prefix(b"\"msg_").filter(|id| id.len() >= 30) {
+                text.push_str("\"msg_…");
+                rest = &behind[30..];
+            } else {
+                text.push(char::from(first));
+                rest = behind;
+            }
+        }
+        text
+    }
+
+    fn set_time(&mut self, monotonic_micros: u64) {
+        self.now.wall_micros += monotonic_micros - self.now.monotonic_micros;
+        self.now.monotonic_micros = monotonic_micros;
+    }
+
+    /// Lets the session take an event, and sees that it keeps silent once all was said.
+    fn event<T>(
+        &mut self,
+        event: impl FnOnce(&mut Session, &mut Context<'_>, &mut Vec<u8>) -> T,
+    ) -> T {
+        let said = self.output.len();
+        let mut ctx = Context {
+            now: self.now,
+            date: DATE,
+            limits: &self.limits,
+            access: &self.access,
+            budget: self.store.budget(),
+            scratch: &mut self.scratch,
+            random: &mut self.random,
+            is_draining: self.is_draining,
+            is_reserved: self.is_reserved,
+        };
+        let result = event(&mut self.session, &mut ctx, &mut self.output);
+        assert!(self.scratch.is_empty(), "scratch is left as it was");
+        let is_silent = self.closed.is_none() || self.output.len() == said;
+        assert!(is_silent, "nothing is said behind the last word");
+        result
+    }
+
+    fn carry_out(&mut self, turn: Turn) {
+        self.exchanges.extend(turn.exchange);
+        self.errors.extend(turn.error);
+        if let Some(effect) = turn.effect {
+            self.carry_out_effect(effect);
+        }
+    }
+
+    fn carry_out_effect(&mut self, effect: Effect) {
+        let is_ready = !self.is_draining;
+        let has_place = self.has_place;
+        let turn = match effect {
+            Effect::Publish(publish) => self.carry_out_publish(publish),
+            Effect::Upgrade {
+                ticket,
+                accept,
+                is_echo,
+            } => self.event(|session, ctx, out| {
+                if has_place {
+                    session.upgraded(&ticket, &accept, is_echo, ctx, out)
+                } else {
+                    session.turned_down(&ticket, ctx, out)
+                }
+            }),
+            Effect::Ready(ticket) => self.event(|session, ctx, out| {
+                session.ready(&ticket, is_ready, &[("storage", "ok")], ctx, out)
+            }),
+            Effect::Metrics(ticket) => self.event(|session, ctx, out| {
+                session.metrics(&ticket, "text/plain", METRICS.as_bytes(), ctx, out)
+            }),
+            Effect::Subscribe(request) => self.subscribe(&request),
+            Effect::Unsubscribe(topics) => self.unsubscribe(&topics),
+            Effect::Close(reason) => {
+                self.close(reason);
+                Turn::default()
+            }
+        };
+        self.carry_out(turn);
+    }
+
+    fn carry_out_publish(&mut self, publish: Publish) -> Turn {
+        let Publish { drafts, receipt } = publish;
+        let stored: Vec<Stored> = drafts.into_iter().map(|draft| self.store(draft)).collect();
+        self.event(|session, ctx, out| session.published(&receipt, &stored, ctx, out))
+    }
+
+    fn store(&mut self, draft: Draft) -> Stored {
+        let (now, draft) = (self.now, std::iter::once(draft));
+        self.store
+            .publish(draft, now, now.monotonic_micros, &mut self.outcome)?;
+        self.outcome.news.clear();
+        Ok(self.outcome.ids[0])
+    }
+
+    /// All topics, or none: as the worker does it, but for names that are subscribed already, whose
+    /// positions are not told.
+    fn subscribe(&mut self, request: &SubscribeRequest) -> Turn {
+        let known = self.subscriptions.len();
+        let (mut positions, mut gaps) = (Vec::new(), Vec::new());
+        for name in &request.topics {
+            if self.subscriptions.iter().any(|it| it.name == *name) {
+                continue;
+            }
+            let local = self.next_local;
+            self.next_local += 1;
+            let subscribed = self.store.subscribe(name, 0, local, request.start);
+            let has_room = self.subscriptions.len() < SUBSCRIPTIONS_MAX;
+            let Some(subscribed) = subscribed.ok().filter(|_| has_room) else {
+                let refused = self.subscriptions.split_off(known);
+                self.leave(refused);
+                let error = CommandError::new(CommandErrorCode::LimitExceeded, "too many");
+                return self.event(|session, ctx, out| session.refused(error, ctx, out));
+            };
+            positions.push((name.clone(), subscribed.resume, subscribed.gap.is_none()));
+            gaps.extend(subscribed.gap.map(|gap| (name.clone(), gap)));
+            self.subscriptions.push(Subscription {
+                name: subscribed.name,
+                handle: subscribed.handle,
+                read: subscribed.start.sequence,
+            });
+        }
+        let resumes: Vec<Resume<'_>> = positions
+            .iter()
+            .map(|(name, position, recovered)| Resume {
+                topic: name.as_str(),
+                position: *position,
+                recovered: *recovered,
+            })
+            .collect();
+        self.event(|session, ctx, out| session.subscribed(request, &resumes, &gaps, ctx, out));
+        // At once, so that the output does not depend on what comes in the same piece.
+        self.deliver();
+        Turn::default()
+    }
+
+    fn unsubscribe(&mut self, topics: &[TopicName]) -> Turn {
+        let (gone, kept) = std::mem::take(&mut self.subscriptions)
+            .into_iter()
+            .partition(|it: &Subscription| topics.contains(&it.name));
+        self.subscriptions = kept;
+        self.leave(gone);
+        self.event(|session, ctx, out| session.unsubscribed(topics, ctx, out));
+        Turn::default()
+    }
+
+    fn leave(&self, subscriptions: Vec<Subscription>) {
+        for subscription in subscriptions {
+            self.store.unsubscribe(subscription.handle, 0);
+        }
+    }
+
+    fn close(&mut self, reason: CloseReason) {
+        if matches!(self.session, Session::Closing(_)) {
+            self.is_over = true;
+            return;
+        }
+        assert!(self.closed.is_none(), "closed once");
+        self.closed = Some(reason);
+        self.subscriptions.clear();
+        let deadline = self.now.monotonic_micros + LINGER;
+        self.session.closing(reason, deadline);
+    }
+
+    /// Appends the frames that subscriptions have not had.
+    fn deliver(&mut self) {
+        let batch = Batch {
+            messages_max: usize::MAX,
+            bytes_max: usize::MAX,
+        };
+        let mut messages: Vec<Message> = Vec::new();
+        for subscription in &mut self.subscriptions {
+            let handle = subscription.handle;
+            let reading = self
+                .store
+                .read(handle, subscription.read, batch, self.now, &mut messages)
+                .expect("a topic with a subscriber exists");
+            subscription.read = reading.place.sequence;
+            assert!(reading.lost.is_none(), "delivered at once, nothing is lost");
+            // What was delivered may be evicted.
+            self.store
+                .take_news(handle, 0, None, self.now, &mut Vec::new());
+            for message in messages.drain(..) {
+                self.output.extend_from_slice(message.frame());
+            }
+        }
+    }
+}
