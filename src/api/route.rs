@@ -47,7 +47,7 @@ impl Route {
     }
 
     /// The methods, as `Allow` tells them.
-    fn allow(self) -> &'static str {
+    pub fn allow(self) -> &'static str {
         match self {
             Route::PublishOne | Route::PublishBulk => "POST",
             // A WebSocket cannot be answered without its frames: no HEAD.
@@ -74,8 +74,8 @@ pub enum Routed {
     Found(Route),
     /// Nowhere: 404.
     NotFound,
-    /// To a path that has only these methods: 405 with `Allow`.
-    MethodNotAllowed(&'static str),
+    /// To the path of this route, which has other methods: 405 with `Allow`.
+    MethodNotAllowed(Route),
     /// To this path, which the request's has one slash more than: 307, with the query kept.
     Redirect(&'static str),
 }
@@ -85,7 +85,7 @@ pub enum Routed {
 pub fn find(path: &str, method: Method<'_>, echo: bool) -> Routed {
     match named(path, echo) {
         Some(route) if route.has_method(method) => Routed::Found(route),
-        Some(route) => Routed::MethodNotAllowed(route.allow()),
+        Some(route) => Routed::MethodNotAllowed(route),
         None => match path.strip_suffix('/').and_then(|path| named(path, echo)) {
             Some(route) => Routed::Redirect(route.pattern()),
             None => Routed::NotFound,
@@ -129,7 +129,7 @@ mod tests {
                 let expected = if allowed {
                     Routed::Found(route)
                 } else {
-                    Routed::MethodNotAllowed(route.allow())
+                    Routed::MethodNotAllowed(route)
                 };
                 assert_eq!(find(route.pattern(), method, true), expected);
             }

@@ -55,6 +55,29 @@ impl SessionLimits {
 /// Time for a head, and for a body, on one of the last places, which are for operators.
 pub(super) const RESERVED_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Ids of one worker's sessions: a part of its own and a count. A session keeps the count alone.
+#[derive(Debug)]
+pub struct SessionIds {
+    worker: u32,
+    count: u32,
+}
+
+impl SessionIds {
+    /// The ids of the worker that is told apart from others by this number.
+    pub fn new(worker: u32) -> SessionIds {
+        SessionIds { worker, count: 0 }
+    }
+
+    pub(super) fn next(&mut self) -> u32 {
+        self.count = self.count.wrapping_add(1);
+        self.count
+    }
+
+    pub(super) fn whole(&self, count: u32) -> u64 {
+        u64::from(self.worker) << 32 | u64::from(count)
+    }
+}
+
 /// What a session is given with each event.
 #[derive(Debug)]
 pub struct Context<'a> {
@@ -70,8 +93,10 @@ pub struct Context<'a> {
     pub budget: &'static Budget,
     /// Room for one text at a time; empty between two uses.
     pub scratch: &'a mut Vec<u8>,
-    /// Where ids of requests and sessions come from; they are no secrets.
+    /// Where ids of requests come from; they are no secrets.
     pub random: &'a mut fastrand::Rng,
+    /// Where ids of sessions come from.
+    pub sessions: &'a mut SessionIds,
     /// The server is stopping: answers say that the connection ends.
     pub is_draining: bool,
     /// The connection has one of the last places: only operators' requests are answered.

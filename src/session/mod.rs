@@ -19,7 +19,7 @@ mod request;
 mod websocket;
 
 pub use close_reason::CloseReason;
-pub use context::{Context, SessionLimits};
+pub use context::{Context, SessionIds, SessionLimits};
 pub use exchange::Exchange;
 pub use publish::{Publish, Receipt, Stored};
 pub use request::Ticket;
@@ -203,7 +203,7 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Turn {
-        *self = Session::WebSocket(WebSocket::new(is_echo, ctx.now.monotonic_micros));
+        *self = Session::WebSocket(WebSocket::new(is_echo, ctx));
         let mut switching = Answer::empty(101)
             .header("Upgrade", "websocket")
             .header("Connection", "Upgrade")

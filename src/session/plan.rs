@@ -46,7 +46,7 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_
     let routed = path.map_or(Routed::NotFound, |path| {
         route::find(&path, head.method, ctx.limits.has_echo)
     });
-    if let Routed::Found(route) = routed {
+    if let Routed::Found(route) | Routed::MethodNotAllowed(route) = routed {
         ticket.handler = handler(Some(route));
     }
     match ctx.access.check(head.host, head.headers.first("origin")) {
@@ -62,9 +62,9 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_
     match routed {
         Routed::Found(route) => plan_route(route, head),
         Routed::NotFound => Plan::error(ErrorCode::NotFound),
-        Routed::MethodNotAllowed(allow) => {
-            let answer = Answer::error(ErrorCode::MethodNotAllowed).header("Allow", allow);
-            Plan::Answer(Box::new(answer))
+        Routed::MethodNotAllowed(route) => {
+            let answer = Answer::error(ErrorCode::MethodNotAllowed);
+            Plan::Answer(Box::new(answer.header("Allow", route.allow())))
         }
         Routed::Redirect(path) => redirect(path, head.query),
     }

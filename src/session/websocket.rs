@@ -22,6 +22,8 @@ use crate::ws::{Assembler, CloseCode, Event, Opcode, close, frame};
 pub struct WebSocket {
     assembler: Assembler,
     stage: Stage,
+    /// What the client is told as its `session_id`.
+    id: u32,
     /// When something last came, or a waiting byte could be written, in monotonic microseconds.
     alive_at: u64,
     /// When the client was last pinged.
@@ -37,11 +39,13 @@ enum Stage {
 }
 
 impl WebSocket {
-    /// A WebSocket that was opened at a monotonic time in microseconds.
-    pub(super) fn new(is_echo: bool, now_micros: u64) -> WebSocket {
+    /// A WebSocket that has just been opened.
+    pub(super) fn new(is_echo: bool, ctx: &mut Context<'_>) -> WebSocket {
+        let now_micros = ctx.now.monotonic_micros;
         WebSocket {
             assembler: Assembler::default(),
             stage: if is_echo { Stage::Echo } else { Stage::Joining },
+            id: ctx.sessions.next(),
             alive_at: now_micros,
             pinged_at: now_micros,
         }
@@ -136,7 +140,7 @@ impl WebSocket {
     ) {
         self.stage = Stage::Open;
         let mut room = IdRoom::default();
-        let session_id = tagged("sess_", ctx.random.u64(..), &mut room);
+        let session_id = tagged("sess_", ctx.sessions.whole(self.id), &mut room);
         let resumes = request.tell_positions.then_some(resumes);
         let timestamp = ctx.now.timestamp();
         append_text(ctx, out, |json| {

@@ -6,7 +6,7 @@ use super::shared::Shared;
 use crate::config::{Config, SUBSCRIBE_TIMEOUT};
 use crate::http::HeadLimits;
 use crate::moment::{Moment, micros};
-use crate::session::{Context, SessionLimits};
+use crate::session::{Context, SessionIds, SessionLimits};
 
 /// Where contexts come from.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub(super) struct Desk {
     limits: SessionLimits,
     scratch: Vec<u8>,
     random: fastrand::Rng,
+    sessions: SessionIds,
     date: String,
     date_second: u64,
     /// Answers say that the connection ends.
@@ -40,6 +41,7 @@ impl Desk {
             },
             scratch: Vec::new(),
             random: fastrand::Rng::new(),
+            sessions: SessionIds::new(fastrand::u32(..)),
             date: String::new(),
             date_second: u64::MAX,
             is_draining: false,
@@ -70,6 +72,7 @@ impl Desk {
             budget: shared.store.budget(),
             scratch: &mut self.scratch,
             random: &mut self.random,
+            sessions: &mut self.sessions,
             is_draining: self.is_draining,
             is_reserved,
         }

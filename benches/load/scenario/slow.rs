@@ -162,5 +162,5 @@ fn check_skipped(stream: TcpStream, rest: Vec<u8>, last: u64) -> Outcome<()> {
 }
 
 /// Where the server counts connections it ended, and the label of those that lagged.
-const CLOSED: &str = "proxy_connections_closed_total";
+const CLOSED: &str = "proxy_closed_connections_total";
 const LAGGING: &str = "reason=\"lagging\"";

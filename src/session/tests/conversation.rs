@@ -10,7 +10,7 @@ use super::pulsar_proxy::api::reply::Resume;
 use super::pulsar_proxy::http::HeadLimits;
 use super::pulsar_proxy::moment::Moment;
 use super::pulsar_proxy::session::{
-    CloseReason, Context, Effect, Exchange, Publish, Session, SessionLimits, Stored,
+    CloseReason, Context, Effect, Exchange, Publish, Session, SessionIds, SessionLimits, Stored,
     SubscribeRequest, Turn,
 };
 use super::pulsar_proxy::topic::{
@@ -75,6 +75,7 @@ pub(super) struct Conversation {
     subscriptions: Vec<Subscription>,
     next_local: LocalTopic,
     random: fastrand::Rng,
+    sessions: SessionIds,
     scratch: Vec<u8>,
 }
 
@@ -122,6 +123,7 @@ impl Conversation {
             subscriptions: Vec::new(),
             next_local: 0,
             random: fastrand::Rng::with_seed(1),
+            sessions: SessionIds::new(1),
             scratch: Vec::new(),
         }
     }
@@ -240,6 +242,7 @@ impl Conversation {
             budget: self.store.budget(),
             scratch: &mut self.scratch,
             random: &mut self.random,
+            sessions: &mut self.sessions,
             is_draining: self.is_draining,
             is_reserved: self.is_reserved,
         };

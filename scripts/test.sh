@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# All checks of this project, on a machine with Rust and the package registries: format, lints, tests (also
+# with loom and the fuzz targets for a few seconds each), documentation, conformance, the readers' examples.
+#
+# What it needs beside Rust it installs: Debian packages as root or with sudo, everything else below target/.
+# Without root it says which line to run first.
+
+source "$(dirname "$0")/lib.sh"
+
+step() {
+    printf '\n== %s (%s s)\n' "$*" "$SECONDS"
+}
+
+step "what the tests need"
+need_program prometheus promtool
+need_program chromium chromium chromium-browser google-chrome
+cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet cargo-fuzz --locked
+
+step "format"
+cargo fmt --all --check
+
+step "lints"
+cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+step "tests"
+cargo test --workspace
+
+step "models of the hand-made concurrency"
+RUSTFLAGS="--cfg loom" cargo test --quiet --release --lib --target-dir target/loom models
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
+
+step "fuzz targets, ten seconds each"
+scripts/fuzz.sh 10
+
+step "WebSocket conformance"
+scripts/conformance.sh
+
+step "the first service's examples, with their text unchanged"
+scripts/examples.sh
+
+step "all passed"
