@@ -217,7 +217,11 @@ fn every_line_of_the_tables_is_about_something() {
 impl Source {
     /// The module of the crate's root that it belongs to.
     fn part(&self) -> &str {
-        let first = self.path.split('/').next().unwrap();
+        let first = self
+            .path
+            .split('/')
+            .next()
+            .expect("split gives at least one part");
         first.strip_suffix(".rs").unwrap_or(first)
     }
 
@@ -307,12 +311,16 @@ fn paths() -> Vec<String> {
     let base = root().join("src");
     let (mut folders, mut paths) = (vec![base.clone()], Vec::new());
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path: PathBuf = entry.unwrap().path();
+        for entry in fs::read_dir(folder).expect("src/ can be listed") {
+            let path: PathBuf = entry.expect("src/ can be listed").path();
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let path = path.strip_prefix(&base).unwrap().to_str().unwrap();
+                let path = path
+                    .strip_prefix(&base)
+                    .expect("listed below it")
+                    .to_str()
+                    .expect("names are UTF-8");
                 paths.push(path.replace('\\', "/"));
             }
         }
@@ -326,11 +334,17 @@ fn sources() -> Vec<Source> {
     let mut tests = Vec::new();
     let mut sources = Vec::new();
     for path in paths() {
-        let text = fs::read_to_string(root().join("src").join(&path)).unwrap();
+        let text =
+            fs::read_to_string(root().join("src").join(&path)).expect("source files are UTF-8");
         let code = blank(&text);
         let (program, modules) = without_tests(&code);
         let folder = path.strip_suffix("mod.rs").map_or_else(
-            || format!("{}/", path.strip_suffix(".rs").unwrap()),
+            || {
+                format!(
+                    "{}/",
+                    path.strip_suffix(".rs").expect("source files end in .rs")
+                )
+            },
             str::to_owned,
         );
         for module in modules {

@@ -24,6 +24,13 @@ impl Answers {
         &mut self.bytes
     }
 
+    /// Bytes that the session which wrote last has written.
+    pub(super) fn bytes_of_last(&self) -> usize {
+        self.parts
+            .last()
+            .map_or(0, |(_, start)| self.bytes.len() - start)
+    }
+
     fn clear(&mut self) {
         self.parts.clear();
         self.bytes.clear();

@@ -8,6 +8,7 @@ use mio::net::TcpStream;
 use super::Worker;
 use super::accept::Accepted;
 use super::connection::Connection;
+use super::outbox::ANSWER_BYTES_MAX;
 use super::shared::Place;
 use super::slots::ConnectionKey;
 use crate::session::{CloseReason, Session};
@@ -199,11 +200,22 @@ impl Worker {
                 return consumed;
             }
             requests += usize::from(self.carry_out(key, turn));
-            if requests >= self.limits.pipeline_max && consumed < input.len() {
+            let has_rest = consumed < input.len();
+            if has_rest && (requests >= self.limits.pipeline_max || self.must_listen(key)) {
                 self.schedule_read(key);
                 return consumed;
             }
         }
+    }
+
+    /// Whether a connection has been answered so much that it has to take some of it first.
+    fn must_listen(&mut self, key: ConnectionKey) -> bool {
+        if self.answers.bytes_of_last() <= ANSWER_BYTES_MAX {
+            return false;
+        }
+        self.ring_peers();
+        self.send_answers();
+        self.connections.get(key).is_some_and(Connection::is_paused)
     }
 
     /// The peer sends no more. What it asked for has been answered, in order; nothing else keeps
