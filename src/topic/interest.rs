@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-/// Most workers that a store can serve: one bit each in a [`WorkerSet`].
+/// Most workers that a store can serve: a worker rings its peers by a word of bits.
 pub const WORKERS_MAX: usize = 64;
 
 /// A worker's number, below [`WORKERS_MAX`].

@@ -21,6 +21,8 @@ pub struct Reading {
     pub place: Place,
     /// The newest message that trimming took, if that was not read before.
     pub lost: Option<Place>,
+    /// Its sequence, whether or not it was read: who has read less has missed something.
+    pub trimmed_to: u64,
     /// More is kept behind `place`.
     pub more: bool,
 }
@@ -34,13 +36,14 @@ pub(super) fn read_on(
     messages: &mut Vec<Message>,
 ) -> Reading {
     let (newest, lost) = (topic.history.newest(), topic.history.lost());
-    let lost = (behind < lost.sequence).then_some(lost);
+    let reading = |place, more| Reading {
+        place,
+        lost: (behind < lost.sequence).then_some(lost),
+        trimmed_to: lost.sequence,
+        more,
+    };
     let Some(batch) = batch else {
-        return Reading {
-            place: newest,
-            lost,
-            more: false,
-        };
+        return reading(newest, false);
     };
     let mut bytes = 0;
     let mut last = None;
@@ -48,11 +51,7 @@ pub(super) fn read_on(
         bytes += message.frame().len();
         let full = messages.len() == batch.messages_max || bytes > batch.bytes_max;
         if let Some(place) = last.filter(|_| full) {
-            return Reading {
-                place,
-                lost,
-                more: true,
-            };
+            return reading(place, true);
         }
         last = Some(Place {
             sequence: message.sequence(),
@@ -60,9 +59,5 @@ pub(super) fn read_on(
         });
         messages.push(message.clone());
     }
-    Reading {
-        place: newest,
-        lost,
-        more: false,
-    }
+    reading(newest, false)
 }

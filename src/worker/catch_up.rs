@@ -76,7 +76,10 @@ impl Worker {
         let mut frames = std::mem::take(&mut self.frames);
         let store = &self.shared.store;
         let reading = store.read(topic.handle, behind.sequence, batch, self.now, &mut frames);
-        let Some(Reading { place, lost, more }) = reading else {
+        let Some(Reading {
+            place, lost, more, ..
+        }) = reading
+        else {
             return Ok(());
         };
         if let Some(lost) = lost {

@@ -14,13 +14,15 @@ use super::Worker;
 use super::connection::{Accepted, Connection};
 use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed};
-use crate::session::{CloseReason, gap_frame};
+use crate::session::{CloseReason, Session, gap_frame};
 use crate::topic::{Batch, GapReason, LocalTopic, Message, Place, TopicStore};
 
 /// Writes of one turn, over all jobs and catch-ups.
 const WRITES_PER_TURN: usize = 256;
 /// Writes that one job makes before the next has its turn.
 const WRITES_PER_JOB: usize = 64;
+/// Subscribers that one job looks at before the next has its turn, whether they are written to or not.
+const LOOKS_PER_JOB: u32 = 4096;
 /// Messages of one job.
 pub(super) const JOB_MESSAGES_MAX: usize = 512;
 /// Jobs kept for the next topics, so that a fan-out allocates nothing.
@@ -34,6 +36,8 @@ pub(super) struct Job {
     gap: Option<LiveGap>,
     /// What had been read before it.
     before: Place,
+    /// Who reads on from before this sequence has been left behind by the log.
+    trimmed_to: u64,
     next: u32,
     /// Subscribers from this place on have joined since.
     end: u32,
@@ -83,6 +87,13 @@ impl Worker {
             };
             writes = writes.saturating_sub(made.max(1));
         }
+        // Not while a job runs: its subscribers must stay where they are.
+        while let Some(key) = self.lagging.pop() {
+            let connection = self.connections.get(key);
+            if connection.is_some_and(|it| matches!(it.session, Session::WebSocket(_))) {
+                self.close_lagging(key, CloseReason::Lagging);
+            }
+        }
     }
 
     fn work_on_topic(&mut self, local: LocalTopic, most: usize) -> usize {
@@ -122,7 +133,8 @@ impl Worker {
         if !std::mem::take(&mut topic.has_news) {
             return None;
         }
-        // Without live subscribers nothing is to be read, but the worker moves on all the same.
+        // Without live subscribers nothing is to be read, but the worker moves on all the same, and
+        // looks who is left behind.
         let batch = topic.has_live().then_some(Batch {
             messages_max: JOB_MESSAGES_MAX,
             bytes_max: self.limits.outbox_bytes_max / 2,
@@ -132,10 +144,11 @@ impl Worker {
         let reading =
             store.take_news(topic.handle, self.index, batch, self.now, &mut job.frames)?;
         job.before = std::mem::replace(&mut topic.read, reading.place);
+        job.trimmed_to = reading.trimmed_to;
         topic.has_news = reading.more;
         let lost = reading.lost.filter(|_| batch.is_some());
         job.gap = lost.map(|lost| LiveGap::new(store, topic, job.before, lost));
-        if job.frames.is_empty() && job.gap.is_none() {
+        if batch.is_some() && job.frames.is_empty() && job.gap.is_none() {
             self.spare_jobs.push(job);
             return None;
         }
@@ -163,13 +176,17 @@ impl Worker {
             bytes_max: self.limits.outbox_bytes_max,
         };
         let (mut next, mut writes, mut delivered, mut bytes) = (job.next, 0, 0, 0);
-        while next < job.end && writes < most {
+        let last = job.end.min(job.next.saturating_add(LOOKS_PER_JOB));
+        while next < last && writes < most {
             let subscriber = topic.subscriber(next);
             next += 1;
+            let key = subscriber.key;
             if subscriber.standing != Standing::Live {
+                if subscriber.is_lost(job.trimmed_to) {
+                    self.lagging.push(key);
+                }
                 continue;
             }
-            let key = subscriber.key;
             let Some(connection) = self.connections.get_mut(key) else {
                 continue;
             };

@@ -108,6 +108,8 @@ pub struct Worker {
     touched: Vec<ConnectionKey>,
     /// Connections to read again without an event.
     again: Vec<ConnectionKey>,
+    /// Connections that the log has left behind.
+    lagging: Vec<ConnectionKey>,
     /// Connections to bury.
     doomed: Vec<(ConnectionKey, CloseReason)>,
 
@@ -164,6 +166,7 @@ impl Worker {
             work: WorkQueue::default(),
             touched: Vec::new(),
             again: Vec::new(),
+            lagging: Vec::new(),
             doomed: Vec::new(),
             answers: Answers::default(),
             outcome: Outcome::default(),
