@@ -122,10 +122,7 @@ mod tests {
         ];
         for route in Route::ALL {
             for method in methods {
-                let allowed = route
-                    .allow()
-                    .split(", ")
-                    .any(|name| name == method.as_str());
+                let allowed = route.allow().split(", ").any(|name| name == method.label());
                 let expected = if allowed {
                     Routed::Found(route)
                 } else {

@@ -97,21 +97,7 @@ fn is_loopback(host: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, ConfigError, Layers, Machine, decide};
-
-    const MACHINE: Machine = Machine {
-        cores: 4,
-        memory: 8 << 30,
-    };
-
-    fn decided(flags: &[(&'static str, &str)]) -> Result<(Config, Vec<String>), ConfigError> {
-        let flags = flags.iter().map(|(name, text)| (*name, (*text).to_owned()));
-        let layers = Layers {
-            flags: flags.collect(),
-            ..Layers::default()
-        };
-        decide(&layers.merge()?, MACHINE)
-    }
+    use crate::config::decide::tests::decided;
 
     fn refused(flags: &[(&'static str, &str)]) -> String {
         decided(flags).unwrap_err().to_string()

@@ -163,7 +163,7 @@ fn size(Size(bytes): Size) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::Layers;
     use crate::config::catalogue::SETTINGS;
@@ -174,7 +174,9 @@ mod tests {
         memory: 8 << 30,
     };
 
-    fn decided(flags: &[(&'static str, &str)]) -> Result<(Config, Vec<String>), ConfigError> {
+    pub(in crate::config) fn decided(
+        flags: &[(&'static str, &str)],
+    ) -> Result<(Config, Vec<String>), ConfigError> {
         let flags = flags.iter().map(|(name, text)| (*name, (*text).to_owned()));
         let layers = Layers {
             flags: flags.collect(),

@@ -45,8 +45,8 @@ impl<'b> Method<'b> {
         }
     }
 
-    /// The name.
-    pub fn as_str(&self) -> &'b str {
+    /// The name, or `OTHER` for those without one here: strangers must not make up labels.
+    pub fn label(&self) -> &'static str {
         match self {
             Method::Get => "GET",
             Method::Head => "HEAD",
@@ -55,7 +55,7 @@ impl<'b> Method<'b> {
             Method::Delete => "DELETE",
             Method::Patch => "PATCH",
             Method::Options => "OPTIONS",
-            Method::Other(name) => name,
+            Method::Other(_) => "OTHER",
         }
     }
 }
@@ -69,7 +69,7 @@ mod tests {
         for name in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
             let method = Method::parse(name);
             assert!(!matches!(method, Method::Other(_)), "{name}");
-            assert_eq!(method.as_str(), name);
+            assert_eq!(method.label(), name);
         }
         assert_eq!(Method::parse("get"), Method::Other("get"));
     }

@@ -28,7 +28,7 @@ impl Ticket {
     pub(super) fn new(head: &RequestHead<'_>, began_at: u64, ctx: &mut Context<'_>) -> Ticket {
         Ticket {
             handler: handler(None),
-            method: method_label(&head.method),
+            method: head.method.label(),
             is_head: head.method == Method::Head,
             version: head.version,
             keep_alive: head.keep_alive,
@@ -104,18 +104,4 @@ pub(super) type IdRoom = [u8; 24];
 /// The route's pattern as metrics name it.
 pub(super) fn handler(route: Option<Route>) -> &'static str {
     route.map_or("none", Route::pattern)
-}
-
-/// The method as metrics name it.
-pub(super) fn method_label(method: &Method<'_>) -> &'static str {
-    match method {
-        Method::Get => "GET",
-        Method::Head => "HEAD",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-        Method::Patch => "PATCH",
-        Method::Options => "OPTIONS",
-        Method::Other(_) => "OTHER",
-    }
 }
