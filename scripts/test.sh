@@ -26,7 +26,7 @@ step "tests"
 cargo test --workspace
 
 step "models of the hand-made concurrency"
-RUSTFLAGS="--cfg loom" cargo test --quiet --release --lib --target-dir target/loom models
+RUSTFLAGS="--cfg loom" cargo test --quiet --lib --target-dir target/loom models
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps

@@ -7,6 +7,7 @@ use super::shared::Stage;
 use super::slots::ConnectionKey;
 use crate::api::error::ErrorCode;
 use crate::metrics::{self, ErrorType, Scrape, StorageOperation};
+use crate::moment::Moment;
 use crate::session::{Effect, Exchange, Publish, Ticket, Turn};
 use crate::topic::{Draft, StoreError};
 use crate::ws::handshake::Accept;
@@ -62,7 +63,9 @@ impl Worker {
 
     fn publish(&mut self, key: ConnectionKey, publish: Publish) -> bool {
         let Publish { drafts, receipt } = publish;
-        self.store(drafts);
+        // Not that of the iteration: what came before may have taken a while.
+        let now = self.clock.now();
+        self.store(drafts, now);
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
@@ -75,18 +78,18 @@ impl Worker {
     }
 
     /// Stores messages, those of one topic together, and notes in `stored` what became of each.
-    fn store(&mut self, mut drafts: SmallVec<[Draft; 1]>) {
+    fn store(&mut self, mut drafts: SmallVec<[Draft; 1]>, now: Moment) {
         self.stored.clear();
         if drafts.len() == 1 {
-            let stored = self.store_in_one_topic(drafts.drain(..));
+            let stored = self.store_in_one_topic(drafts.drain(..), now);
             self.stored.push(stored.map(|()| self.outcome.ids[0]));
         } else {
-            self.store_by_topic(drafts);
+            self.store_by_topic(drafts, now);
         }
         self.spread_news();
     }
 
-    fn store_by_topic(&mut self, drafts: SmallVec<[Draft; 1]>) {
+    fn store_by_topic(&mut self, drafts: SmallVec<[Draft; 1]>, now: Moment) {
         self.stored.resize(drafts.len(), Err(StoreError::MemoryMax));
         let mut by_topic: Vec<(usize, Draft)> = drafts.into_iter().enumerate().collect();
         // Stable: messages of one topic keep their order.
@@ -100,7 +103,7 @@ impl Worker {
             let places: SmallVec<[usize; 16]> =
                 by_topic[..count].iter().map(|(place, _)| *place).collect();
             let group = by_topic.drain(..count).map(|(_, draft)| draft);
-            let stored = self.store_in_one_topic(group);
+            let stored = self.store_in_one_topic(group, now);
             for (index, place) in places.into_iter().enumerate() {
                 self.stored[place] = stored.map(|()| self.outcome.ids[index]);
             }
@@ -110,9 +113,9 @@ impl Worker {
     fn store_in_one_topic(
         &mut self,
         drafts: impl ExactSizeIterator<Item = Draft>,
+        now: Moment,
     ) -> Result<(), StoreError> {
         let count = drafts.len() as u64;
-        let now = self.clock.now();
         let received_at = self.now.monotonic_micros;
         let stored = self
             .shared
