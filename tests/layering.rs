@@ -371,7 +371,9 @@ fn without_tests(code: &str) -> (String, Vec<String>) {
     let mut is_test = false;
     for line in code.lines() {
         let text = line.trim();
-        if is_test && let Some(module) = text.strip_prefix("mod ") {
+        // Tests that others use too are `pub(super)`.
+        let item = text.strip_prefix("pub(super) ").unwrap_or(text);
+        if is_test && let Some(module) = item.strip_prefix("mod ") {
             match module.strip_suffix(';') {
                 Some(module) => modules.push(module.to_owned()),
                 None => break,

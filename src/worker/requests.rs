@@ -201,7 +201,7 @@ impl Worker {
         let scrape = Scrape {
             workers: &workers,
             store: &stats,
-            memory_used: budget.used(),
+            memory_used: budget.used_exactly(),
             memory_max: budget.bytes_max(),
         };
         metrics::render(&scrape, &mut text);
