@@ -111,6 +111,11 @@ impl Connection {
         self.answer_bytes() > ANSWER_BYTES_MAX
     }
 
+    /// Whether the conversation is over, but what it ended with is not written yet.
+    pub(super) fn owes_last_word(&self) -> bool {
+        matches!(self.session, Session::Closing(_)) && !self.marks.is_write_closed
+    }
+
     /// All bytes that wait.
     pub(super) fn outbox_bytes(&self) -> usize {
         self.message_bytes() + self.answer_bytes()
