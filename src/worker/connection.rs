@@ -144,7 +144,7 @@ impl Connection {
             write_some(&mut self.socket, bytes)?
         };
         if sent < bytes.len() {
-            self.waiting(now_micros).push_answer(&bytes[sent..]);
+            self.waiting(now_micros).push_answer(bytes, sent);
         }
         Ok(sent)
     }
@@ -152,7 +152,7 @@ impl Connection {
     /// Queues answer bytes; the connection is to be flushed.
     pub(super) fn queue_answer(&mut self, bytes: &[u8], now_micros: u64) {
         if !bytes.is_empty() {
-            self.waiting(now_micros).push_answer(bytes);
+            self.waiting(now_micros).push_answer(bytes, 0);
         }
     }
 
