@@ -24,6 +24,11 @@ impl Answers {
         &mut self.bytes
     }
 
+    /// Bytes that wait to be sent, of all connections.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn clear(&mut self) {
         self.parts.clear();
         self.bytes.clear();
@@ -34,7 +39,7 @@ impl Answers {
 impl Worker {
     /// Sends what sessions have answered so far, if that has become much.
     pub(super) fn send_many_answers(&mut self) {
-        if self.answers.bytes.len() > BYTES_MAX {
+        if self.answers.len() > BYTES_MAX {
             self.ring_peers();
             self.send_answers();
         }

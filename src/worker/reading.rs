@@ -8,6 +8,7 @@ use mio::net::TcpStream;
 use super::Worker;
 use super::accept::Accepted;
 use super::connection::Connection;
+use super::outbox::ANSWER_BYTES_MAX;
 use super::shared::Place;
 use super::slots::ConnectionKey;
 use crate::session::{CloseReason, Session};
@@ -184,6 +185,7 @@ impl Worker {
     /// Lets a session take what it can; returns how much that was.
     fn converse(&mut self, key: ConnectionKey, input: &mut [u8]) -> usize {
         let (mut consumed, mut requests) = (0, 0);
+        let answered_before = self.answers.len();
         loop {
             let Some(connection) = self.connections.get_mut(key) else {
                 return input.len();
@@ -204,7 +206,9 @@ impl Worker {
                 return consumed;
             }
             requests += usize::from(self.carry_out(key, turn));
-            if requests >= self.limits.pipeline_max && consumed < input.len() {
+            // Whoever does not read what it asked for is not to be answered without bound.
+            let is_much = self.answers.len() - answered_before > ANSWER_BYTES_MAX;
+            if (is_much || requests >= self.limits.pipeline_max) && consumed < input.len() {
                 self.schedule_read(key);
                 return consumed;
             }
