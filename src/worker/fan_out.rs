@@ -215,8 +215,10 @@ impl Worker {
     /// Takes the tombstones away that subscribers left during the job, and with the last of them
     /// the topic.
     fn end_job(&mut self, local: LocalTopic, mut job: Box<Job>) {
-        while let Some(buried) = self.topics.bury(local) {
-            if let Some(moved) = buried
+        let mut below = u32::MAX;
+        while let Some((index, moved)) = self.topics.bury(local, below) {
+            below = index;
+            if let Some(moved) = moved
                 && let Some(connection) = self.connections.get_mut(moved.key)
             {
                 connection.moved(&moved);
