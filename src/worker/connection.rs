@@ -28,7 +28,7 @@ pub(super) struct Connection {
     /// Bytes of its own that are counted in the budget.
     pub(super) charged: u32,
     /// How many of its subscriptions read on by themselves.
-    pub(super) behind: u16,
+    pub(super) behind: u32,
     pub(super) marks: Marks,
 }
 
