@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use test_util::checker::{Ledger, Publisher, Reader, Trace};
-use test_util::{DEADLINE, Server, wait_until, with_workers};
+use test_util::{Client, DEADLINE, Http, Server, wait_until, with_workers};
 
 const TOPICS: [&str; 4] = ["orders", "alerts", "日本語", "x-1"];
 const MOMENT: Duration = Duration::from_millis(2);
@@ -362,4 +362,34 @@ impl Drop for Done<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Release);
     }
+}
+
+#[test]
+fn a_burst_on_many_topics_makes_nobody_slow() {
+    let flags = ["--outbox-bytes-max", "64KiB", "--max-message-size", "16KiB"];
+    with_workers(|workers| {
+        let server = Server::start(&[&flags[..], &["--workers", workers]].concat());
+        let topics: Vec<String> = (0..100).map(|number| format!("t{number}")).collect();
+        let mut client = Client::connect(server.addr());
+        for part in topics.chunks(50) {
+            client.subscribe(json!({"topics": part}));
+        }
+        let padding = "x".repeat(120);
+        let messages: Vec<_> = topics
+            .iter()
+            .map(|topic| json!({"topic": topic, "payload": {"padding": padding}}))
+            .collect();
+        let body = json!({"messages": messages}).to_string();
+        let mut http = Http::open(server.addr());
+        let request = http.encode("POST", "/api/v1/messages/bulk", &[], body.as_bytes());
+        http.send(request.repeat(8));
+        for _ in 0..8 {
+            assert_eq!(http.read_response().status, 207);
+        }
+        for _ in 0..800 {
+            assert_eq!(client.read_json()["type"], "message");
+        }
+        let fell_behind = server.metric("proxy_lagging_subscriptions_total", &[]);
+        assert_eq!(fell_behind, 0.0);
+    });
 }

@@ -1,10 +1,12 @@
 //! How the server ends: announced, orderly, in time.
 
+use std::io::Write;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use test_util::{Client, DEADLINE, Event, Http, Server, wait_until, with_workers};
+use test_util::{Client, DEADLINE, Event, Http, Server, Wire, wait_until, with_workers};
 
 const BODY: &[u8] = br#"{"topic":"t","payload":{}}"#;
 
@@ -26,6 +28,55 @@ fn an_idle_server_ends_at_once_with_0() {
 fn sigint_drains_too() {
     let mut server = Server::start(&[]);
     server.signal("INT");
+    assert_eq!(server.wait(DEADLINE), Some(0));
+}
+
+#[test]
+fn who_sends_all_the_time_is_told_too() {
+    with_workers(|workers| {
+        let mut server = Server::start(&["--workers", workers]);
+        let mut wires: Vec<Wire> = (0..50)
+            .map(|_| Wire::subscribed(server.addr(), "t"))
+            .collect();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for wire in &wires {
+                let mut stream = wire.stream();
+                let ping = test_util::wire::encode(0x89, b"");
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) && stream.write_all(&ping).is_ok() {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            server.signal("TERM");
+            std::thread::sleep(Duration::from_millis(500));
+            is_over.store(true, Ordering::Relaxed);
+        });
+        for wire in &mut wires {
+            wire.expect_close(1001);
+        }
+        assert_eq!(server.wait(DEADLINE), Some(0));
+    });
+}
+
+#[test]
+fn a_request_that_waited_for_its_connection_to_be_accepted_is_answered() {
+    let mut server = Server::start(&["--workers", "1"]);
+    server.signal("STOP");
+    let mut clients: Vec<Http> = (0..20).map(|_| Http::open(server.addr())).collect();
+    for http in &mut clients {
+        let request = http.encode("POST", "/api/v1/messages", &[], BODY);
+        http.send(request);
+    }
+    server.signal("TERM");
+    server.signal("CONT");
+    for http in &mut clients {
+        assert_eq!(http.read_response().status, 201);
+        http.expect_closed();
+    }
     assert_eq!(server.wait(DEADLINE), Some(0));
 }
 

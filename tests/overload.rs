@@ -220,3 +220,26 @@ fn assert_retry_after(response: &test_util::Response) {
     let value = response.header("retry-after").unwrap_or_default();
     assert!(value.parse::<u32>().is_ok(), "{response:?}");
 }
+
+#[test]
+fn answers_that_nobody_reads_are_not_made_ahead() {
+    let server = Server::start(&["--workers", "1"]);
+    let mut http = Http::open(server.addr());
+    for number in 0..500 {
+        let topic = format!("{}{number}", "é".repeat(200));
+        http.publish(&json!({"topic": topic, "payload": {}}));
+    }
+    let page = server.metrics().len() as u64;
+    let before = server.rss();
+    let mut deaf: Vec<Http> = (0..3).map(|_| Http::open(server.addr())).collect();
+    for http in &mut deaf {
+        let request = http.encode("GET", "/metrics", &[], b"");
+        http.send(request.repeat(16));
+    }
+    wait_until("all have been looked at", DEADLINE, || {
+        server.metric("http_requests_total", &[("handler", "/metrics")]) >= 5.0
+    });
+    let grown = server.rss().saturating_sub(before);
+    // Each has one page waiting, and pages are built in larger and larger buffers.
+    assert!(grown < 12 * page, "grown by {grown} bytes, {page} a page");
+}

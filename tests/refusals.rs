@@ -37,6 +37,21 @@ fn a_refusal_ends_a_pipeline() {
     server.wait_for_metric("proxy_messages_received_total", &[], 1.0);
 }
 
+#[test]
+fn a_body_that_comes_all_the_same_does_not_cost_its_sender_the_answer() {
+    with_workers(|workers| {
+        let server = Server::start(&["--workers", workers]);
+        for round in 0..10 {
+            let mut http = Http::open(server.addr());
+            let body = "x".repeat(400_000);
+            http.send_to_deaf(format!("{HEAD}Content-Length: 5000000\r\n\r\n{body}"));
+            let response = http.try_read_response();
+            let response = response.unwrap_or_else(|| panic!("no answer in round {round}"));
+            response.assert_error(413, "PAYLOAD_TOO_LARGE");
+        }
+    });
+}
+
 /// What is refused, and with what.
 fn refused_requests() -> Vec<(&'static str, Vec<u8>, u16, &'static str)> {
     let get = |head: &str| format!("GET /health HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n");

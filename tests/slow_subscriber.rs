@@ -118,6 +118,28 @@ fn a_subscriber_without_progress_is_cut_off_even_if_nothing_is_lost_yet() {
     });
 }
 
+#[test]
+fn a_message_that_finds_no_room_waits_without_being_tried_again_and_again() {
+    let server = Server::start(&["--workers", "1", "--lag-timeout", "60s"]);
+    let _stuck = stuck(&server, "skip");
+    let mut publisher = test_util::Http::open(server.addr());
+    let message = |bytes| json!({"topic": "t", "payload": {"padding": "x".repeat(bytes)}});
+    (0..6).for_each(|_| _ = publisher.publish(&message(300_000)));
+    // A third of an outbox waits, so that the connection may read on; what comes next does not fit
+    // beside it.
+    wait_until("the kernel's buffers are full", 3 * DEADLINE, || {
+        publisher.publish(&message(300_000));
+        // The gauge is told once a second.
+        std::thread::sleep(Duration::from_millis(1_100));
+        server.metric("proxy_outbox_bytes", &[]) > 0.0
+    });
+    publisher.publish(&message(900_000));
+    let before = server.metric("process_cpu_seconds_total", &[]);
+    std::thread::sleep(Duration::from_secs(2));
+    let used = server.metric("process_cpu_seconds_total", &[]) - before;
+    assert!(used < 0.5, "{used} s of processor time in 2 s");
+}
+
 fn start(workers: &str, more: &[&str]) -> Server {
     Server::start(&[&FLAGS[..], &["--workers", workers], more].concat())
 }

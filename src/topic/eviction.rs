@@ -69,13 +69,17 @@ impl TopicStore {
                 ));
             }
         }
-        cell.note_largest(shard.largest_bytes());
-        let slots = shard.slots();
-        drop(shard);
-        if dropped.len() >= EVICTIONS_PER_HOLD {
-            return Some(from);
+        let next = if dropped.len() >= EVICTIONS_PER_HOLD {
+            Some(from)
+        } else {
+            Some(from + SWEEP_SLOTS_PER_HOLD).filter(|next| *next < shard.slots())
+        };
+        if next.is_none() {
+            // Once a sweep: it looks at every topic of the shard.
+            cell.note_largest(shard.largest_bytes());
         }
-        Some(from + SWEEP_SLOTS_PER_HOLD).filter(|next| *next < slots)
+        drop(shard);
+        next
     }
 
     /// Brings the bytes in use below the bound, if history can: the oldest of the largest logs

@@ -111,9 +111,11 @@ impl Worker {
                 self.metrics.bytes_sent(flushed.bytes as u64);
                 if flushed.is_empty && matches!(connection.session, Session::Closing(_)) {
                     self.end_output(key);
-                } else {
+                } else if flushed.is_empty || flushed.bytes > 0 {
                     self.drained(key);
                 }
+                // Else nothing has changed for who waits: to try again at once would go on for as
+                // long as the socket is full.
             }
         }
         self.settle(key);

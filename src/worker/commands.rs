@@ -85,7 +85,7 @@ impl Worker {
             Subscriber::new(key, standing, request.skips, subscribed.start),
         );
         connection.subscriptions.push(at);
-        connection.behind += u16::from(!is_live);
+        connection.behind += u32::from(!is_live);
         added.push(subscribed.local);
         if let Some(gap) = &subscribed.gap {
             self.metrics.gap(gap.reason);
@@ -206,7 +206,7 @@ impl Worker {
         let Some(index) = connection
             .subscriptions
             .iter()
-            .position(|at| at.topic == local)
+            .rposition(|at| at.topic == local)
         else {
             return;
         };

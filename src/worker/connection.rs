@@ -28,7 +28,7 @@ pub(super) struct Connection {
     /// Bytes of its own that are counted in the budget.
     pub(super) charged: u32,
     /// How many of its subscriptions read on by themselves.
-    pub(super) behind: u16,
+    pub(super) behind: u32,
     pub(super) marks: Marks,
 }
 
@@ -111,6 +111,11 @@ impl Connection {
         self.answer_bytes() > ANSWER_BYTES_MAX
     }
 
+    /// Whether the conversation is over, but what it ended with is not written yet.
+    pub(super) fn owes_last_word(&self) -> bool {
+        matches!(self.session, Session::Closing(_)) && !self.marks.is_write_closed
+    }
+
     /// All bytes that wait.
     pub(super) fn outbox_bytes(&self) -> usize {
         self.message_bytes() + self.answer_bytes()
@@ -139,7 +144,7 @@ impl Connection {
             write_some(&mut self.socket, bytes)?
         };
         if sent < bytes.len() {
-            self.waiting(now_micros).push_answer(&bytes[sent..]);
+            self.waiting(now_micros).push_answer(bytes, sent);
         }
         Ok(sent)
     }
@@ -147,7 +152,7 @@ impl Connection {
     /// Queues answer bytes; the connection is to be flushed.
     pub(super) fn queue_answer(&mut self, bytes: &[u8], now_micros: u64) {
         if !bytes.is_empty() {
-            self.waiting(now_micros).push_answer(bytes);
+            self.waiting(now_micros).push_answer(bytes, 0);
         }
     }
 

@@ -14,6 +14,9 @@ const CLOSES_PER_STEP_MIN: usize = 50;
 /// not all fall upon the next server at once.
 const RECONNECT_SPREAD_MILLIS: u64 = 2_000;
 
+/// Turns of accepting before the listener closes: a queue is seldom longer.
+const ACCEPT_TURNS_MAX: usize = 64;
+
 /// A worker that is closing its connections.
 #[derive(Debug)]
 pub(super) struct Drain {
@@ -53,9 +56,10 @@ impl Worker {
     }
 
     fn begin_drain(&mut self) {
-        // Who is in the queue would be reset when the listener closes.
+        // Who is in the queue would be reset when the listener closes. Others may come as fast as
+        // these are taken, so it ends with what a queue holds.
         self.acceptor.ready();
-        while self.acceptor.budget() > 0 {
+        for _ in 0..ACCEPT_TURNS_MAX {
             self.accept();
         }
         self.acceptor.close(self.poll.registry());
@@ -83,14 +87,25 @@ impl Worker {
         for key in drain.remaining.split_off(keep) {
             self.tell_drained(key);
         }
-        let is_idle = |key: &ConnectionKey| {
-            let connection = self.connections.get(*key);
-            connection.is_some_and(|it| it.session.is_idle_http() && !it.has_outbox())
-        };
-        let idle: Vec<ConnectionKey> = self.connections.keys().filter(is_idle).collect();
+        let keys = self.connections.keys();
+        let idle: Vec<ConnectionKey> = keys.filter(|key| self.is_idle(*key)).collect();
         for key in idle {
-            self.begin_close(key, CloseReason::Draining);
+            // A request that has come already is answered.
+            self.read(key);
+            if self.is_idle(key) {
+                self.begin_close(key, CloseReason::Draining);
+            }
         }
+        // A socket that becomes writable in this iteration is flushed before the answers are sent,
+        // and must not be shut down without the last of them.
+        self.send_answers();
+    }
+
+    fn is_idle(&self, key: ConnectionKey) -> bool {
+        let connection = self.connections.get(key);
+        connection.is_some_and(|it| {
+            it.session.is_idle_http() && !it.has_outbox() && !it.marks.reads_again
+        })
     }
 
     fn tell_drained(&mut self, key: ConnectionKey) {
@@ -98,6 +113,10 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        if !matches!(connection.session, Session::WebSocket(_)) {
+            // It is ending for a reason of its own.
+            return;
+        }
         let text = format!("{{\"reconnect_after_ms\":{spread}}}");
         connection
             .session

@@ -232,8 +232,10 @@ impl Worker {
     /// Takes the tombstones away that subscribers left during the job, and with the last of them
     /// the topic.
     fn end_job(&mut self, local: LocalTopic, mut job: Box<Job>) {
-        while let Some(buried) = self.topics.bury(local) {
-            if let Some(moved) = buried
+        let mut below = u32::MAX;
+        while let Some((index, moved)) = self.topics.bury(local, below) {
+            below = index;
+            if let Some(moved) = moved
                 && let Some(connection) = self.connections.get_mut(moved.key)
             {
                 connection.moved(&moved);
@@ -277,6 +279,7 @@ impl FrameBatch<'_> {
         let frames = &self.job.frames[..];
         let known = frames.partition_point(|frame| frame.sequence() <= joined.sequence);
         let mut direct = !connection.has_outbox() && connection.subscriptions.len() == 1;
+        let mut before = further(joined, self.job.before);
         if let Some(gap) = self
             .job
             .gap
@@ -284,6 +287,7 @@ impl FrameBatch<'_> {
             .filter(|gap| joined.sequence < gap.lost.sequence)
         {
             connection.queue_answer(&gap.frame, now);
+            before = further(before, gap.lost);
             direct = false;
         }
         let fresh = &frames[known..];
@@ -297,7 +301,7 @@ impl FrameBatch<'_> {
         let (bytes, accepted) = if direct {
             connection.write(fresh, &self.slices[known..], self.bytes_max, now)?
         } else {
-            (0, connection.queue(fresh, self.bytes_max, now))
+            self.queue(connection, fresh, now)?
         };
         let Accepted::First(count) = accepted else {
             return Ok(Delivery {
@@ -309,16 +313,34 @@ impl FrameBatch<'_> {
         let last = (known + count)
             .checked_sub(1)
             .map(|index| place_of(&frames[index]));
-        let before = if joined.sequence > self.job.before.sequence {
-            joined
-        } else {
-            self.job.before
-        };
         Ok(Delivery {
             frames: count,
             bytes,
             stopped_at: Some(last.unwrap_or(before)),
         })
+    }
+
+    /// Queues frames, to be flushed together with those of other topics. An outbox that these have
+    /// filled is flushed first: nobody is slow before the socket says so.
+    fn queue(
+        &self,
+        connection: &mut Connection,
+        frames: &[Message],
+        now: u64,
+    ) -> io::Result<(usize, Accepted)> {
+        let accepted = connection.queue(frames, self.bytes_max, now);
+        let Accepted::First(count) = accepted else {
+            return Ok((0, accepted));
+        };
+        let bytes = connection.flush(now)?.bytes;
+        if bytes == 0 {
+            return Ok((0, accepted));
+        }
+        let accepted = match connection.queue(&frames[count..], self.bytes_max, now) {
+            Accepted::All => Accepted::All,
+            Accepted::First(more) => Accepted::First(count + more),
+        };
+        Ok((bytes, accepted))
     }
 }
 
@@ -329,6 +351,14 @@ impl LiveGap {
         gap.iter()
             .for_each(|(name, gap)| gap_frame(name, gap, &mut frame));
         LiveGap { lost, frame }
+    }
+}
+
+fn further(one: Place, other: Place) -> Place {
+    if one.sequence > other.sequence {
+        one
+    } else {
+        other
     }
 }
 

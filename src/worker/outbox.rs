@@ -74,10 +74,13 @@ impl Outbox {
         self.chunks.push_back(Chunk::Message(message));
     }
 
-    /// Queues a copy of answer bytes.
-    pub(super) fn push_answer(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
+    /// Queues a copy of answer bytes, of which the socket has taken `sent` already: as with
+    /// [`Outbox::push_message`]. What the peer has a part of must be known, so that it is finished.
+    pub(super) fn push_answer(&mut self, bytes: &[u8], sent: usize) {
+        debug_assert!(sent == 0 || self.is_empty());
+        if sent < bytes.len() {
             self.answer_bytes += bytes.len();
+            self.front_sent += sent;
             self.chunks.push_back(Chunk::Answer(bytes.into()));
         }
     }
@@ -168,6 +171,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_answer_that_the_socket_has_a_part_of_is_finished() {
+        let mut outbox = Outbox::default();
+        outbox.push_answer(b"answer", 4);
+        outbox.push_answer(b"next", 0);
+        outbox.drop_unstarted();
+        outbox.push_answer(b" closed", 0);
+        let mut socket = Socket {
+            takes: vec![usize::MAX; 3],
+            taken: Vec::new(),
+        };
+        assert!(outbox.flush(&mut socket).unwrap().is_empty);
+        assert_eq!(socket.taken, b"er closed");
+    }
+
     proptest! {
         #[test]
         fn bytes_leave_in_order_whatever_the_socket_takes(
@@ -176,7 +194,7 @@ mod tests {
         ) {
             let mut outbox = Outbox::default();
             for answer in &answers {
-                outbox.push_answer(answer.as_bytes());
+                outbox.push_answer(answer.as_bytes(), 0);
             }
             let mut socket = Socket { takes, taken: Vec::new() };
             while !socket.takes.is_empty() && !outbox.is_empty() {

@@ -131,6 +131,10 @@ impl Worker {
         if marks.is_doomed || marks.is_read_closed || marks.reads_again {
             return false;
         }
+        if connection.owes_last_word() {
+            // Reading goes on when that has been written: see `end_output`.
+            return false;
+        }
         if connection.is_paused() {
             connection.marks.is_paused = true;
             return false;
@@ -185,7 +189,8 @@ impl Worker {
             let Some(connection) = self.connections.get_mut(key) else {
                 return input.len();
             };
-            if connection.marks.is_doomed {
+            // What stands behind a last word is no request and must not cost the peer that word.
+            if connection.marks.is_doomed || connection.owes_last_word() {
                 return input.len();
             }
             let mut ctx = self
@@ -227,8 +232,6 @@ impl Worker {
         connection.marks.is_read_closed = true;
         match connection.session {
             Session::Http(_) => self.begin_close(key, CloseReason::Finished),
-            // Its last answer is still to be written; that done, the connection ends.
-            Session::Closing(_) if !connection.marks.is_write_closed => {}
             Session::Closing(_) => {
                 let reason = connection.close_reason();
                 Worker::doom(&mut self.doomed, connection, key, reason);

@@ -221,13 +221,14 @@ impl Subscriptions {
         topic.take_out(at.topic, at.index)
     }
 
-    /// Removes the tombstones that a job has left, from the end, one at each call: `None` when
-    /// there are no more.
-    pub(super) fn bury(&mut self, local: LocalTopic) -> Option<Option<Moved>> {
+    /// Removes the last tombstone that a job has left among the places below `below`, and says
+    /// where it stood: above that there are none any more. `None` when there are none at all.
+    pub(super) fn bury(&mut self, local: LocalTopic, below: u32) -> Option<(u32, Option<Moved>)> {
         let topic = self.get_mut(local)?;
         let is_gone = |subscriber: &Subscriber| subscriber.standing == Standing::Gone;
-        let index = topic.subscribers.iter().rposition(is_gone)?;
-        Some(topic.take_out(local, index as u32))
+        let below = topic.places().min(below as usize);
+        let index = topic.subscribers[..below].iter().rposition(is_gone)? as u32;
+        Some((index, topic.take_out(local, index)))
     }
 
     /// Takes a topic out that nobody subscribes to any more, and returns its handle.
@@ -239,5 +240,67 @@ impl Subscriptions {
         let topic = self.topics[local as usize].take()?;
         self.vacant.push(local);
         Some(topic.handle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::slots::Slots;
+    use super::*;
+    use crate::topic::{Budget, Epoch, HistoryLimits, Start, StoreLimits, TopicName, TopicStore};
+
+    fn topic() -> Subscribed {
+        let limits = StoreLimits {
+            history: HistoryLimits {
+                messages_max: 1,
+                bytes_max: 1,
+                retention_micros: 1,
+            },
+            topics_max: 1,
+            metered_topics_max: 0,
+        };
+        let store = TopicStore::new(limits, 1, Epoch::new(1), Budget::new(1 << 20));
+        let name = TopicName::parse("t").unwrap();
+        let subscribed = store.subscribe(&name, 0, 0, Start::Last).unwrap();
+        Subscribed::new(subscribed.handle, subscribed.start)
+    }
+
+    #[test]
+    fn half_of_many_leave_during_a_job() {
+        const MANY: u32 = 100_000;
+        let mut topics = Subscriptions::default();
+        topics.insert(topic());
+        let mut slots = Slots::default();
+        let mut places: Vec<SubscriptionRef> = (0..MANY)
+            .map(|_| {
+                let key = slots.insert_with(|key| key);
+                let place = Place::default();
+                topics.join(0, Subscriber::new(key, Standing::Live, false, place))
+            })
+            .collect();
+        topics.get_mut(0).unwrap().job = Some(Box::default());
+        for at in places.drain(..MANY as usize / 2) {
+            assert!(topics.leave(at).is_none(), "nobody moves during a job");
+        }
+        topics.get_mut(0).unwrap().job = None;
+
+        let began = Instant::now();
+        let (mut below, mut moves) = (u32::MAX, 0);
+        while let Some((index, moved)) = topics.bury(0, below) {
+            assert!(index < below);
+            below = index;
+            moves += u32::from(moved.is_some());
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+        let topic = topics.get(0).unwrap();
+        assert_eq!((topic.places() as u32, moves), (MANY / 2, MANY / 2));
+        let is_live = |index| topic.subscriber_at(index).standing == Standing::Live;
+        assert!((0..MANY / 2).all(is_live));
     }
 }
