@@ -1,5 +1,6 @@
 //! At its limits the server says so, keeps what matters alive, and recovers.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -242,4 +243,33 @@ fn answers_that_nobody_reads_are_not_made_ahead() {
     let grown = server.rss().saturating_sub(before);
     // Each has one page waiting, and pages are built in larger and larger buffers.
     assert!(grown < 12 * page, "grown by {grown} bytes, {page} a page");
+}
+
+#[test]
+fn messages_that_never_end_do_not_keep_the_memory() {
+    let flags = ["--workers", "1", "--memory-max", "32MiB"];
+    let server = Server::start(&flags);
+    let mut wires: Vec<Wire> = (0..60)
+        .map(|_| Wire::subscribed(server.addr(), "t"))
+        .collect();
+    let part = vec![b'x'; MIB as usize - 1];
+    for wire in &mut wires {
+        let header = test_util::wire::header(0x81, 0x80, MIB as usize);
+        // Who is sent away in the middle sees it when it reads.
+        let mut stream = wire.stream();
+        let _ = stream.write_all(&[&header[..], &[0; 4], &part].concat());
+    }
+    let mut http = Http::open(server.addr());
+    let message = http.encode("POST", "/api/v1/messages", &[], BODY);
+    wait_until("messages are taken again", DEADLINE, || {
+        http.send(&message);
+        http.read_response().status == 201
+    });
+    wait_until("it is counted", DEADLINE, || {
+        server.metric("proxy_closed_connections_total", &[("reason", "limit")]) >= 20.0
+    });
+    assert!(
+        server.metric("proxy_websocket_connections_active", &[]) >= 10.0,
+        "no more than must be are sent away"
+    );
 }

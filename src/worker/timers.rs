@@ -1,5 +1,7 @@
 //! What is due without an event: deadlines of connections, the sweep of the store.
 
+use std::cmp::Reverse;
+
 use super::Worker;
 use super::connection::Connection;
 use super::deadlines::Deadlines;
@@ -10,6 +12,19 @@ use crate::session::{CloseReason, Session};
 const SWEEP_INTERVAL_MICROS: u64 = 1_000_000;
 /// The same while there is more to evict than one sweep takes.
 const SWEEP_AGAIN_MICROS: u64 = 10_000;
+/// Who holds less than this is not to blame when memory is short.
+const SHED_BYTES_MIN: usize = 4096;
+
+impl Connection {
+    /// Bytes that are free again when the connection is closed. The body of a request does not
+    /// count: it ends soon, one way or the other, and its sender is owed an answer.
+    fn sheddable_bytes(&self) -> usize {
+        match self.session {
+            Session::WebSocket(_) => self.message_bytes() + self.private_bytes(),
+            Session::Http(_) | Session::Closing(_) => self.outbox_bytes(),
+        }
+    }
+}
 
 impl Worker {
     /// Looks at the connections whose time has come, and at the store.
@@ -81,25 +96,46 @@ impl Worker {
         self.tell_gauges();
     }
 
-    /// Memory is held by those who do not read, and history has none left to give: the one with the
-    /// most goes, each time.
+    /// Memory is held by those who do not read, or who do not end what they have begun to send,
+    /// and history has none left to give: those with the most go, as many as hold this worker's
+    /// share of what is too much.
     fn shed(&mut self) {
         let store = &self.shared.store;
-        if store.budget().excess() <= store.history_bytes() {
+        let excess = store
+            .budget()
+            .excess()
+            .saturating_sub(store.history_bytes());
+        if excess == 0 {
             return;
         }
-        let waiting = |key: &ConnectionKey| {
-            self.connections
-                .get(*key)
-                .map_or(0, Connection::message_bytes)
-        };
-        let largest = self
+        let mut share = excess as usize / self.shared.workers.len() + 1;
+        let mut holders: Vec<(usize, ConnectionKey)> = self
             .connections
             .keys()
-            .max_by_key(waiting)
-            .filter(|key| waiting(key) > 0);
-        if let Some(key) = largest {
-            self.close_lagging(key, CloseReason::Lagging);
+            .filter_map(|key| Some((self.connections.get(key)?.sheddable_bytes(), key)))
+            .filter(|(bytes, _)| *bytes >= SHED_BYTES_MIN)
+            .collect();
+        holders.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        for (bytes, key) in holders {
+            self.shed_one(key);
+            share = share.saturating_sub(bytes);
+            if share == 0 {
+                break;
+            }
+        }
+    }
+
+    fn shed_one(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let reads = connection.outbox_bytes() < SHED_BYTES_MIN;
+        match connection.session {
+            Session::WebSocket(_) if reads => self.close_lagging(key, CloseReason::Limit),
+            Session::WebSocket(_) => self.close_lagging(key, CloseReason::Lagging),
+            Session::Http(_) | Session::Closing(_) => {
+                Worker::doom(&mut self.doomed, connection, key, CloseReason::Limit);
+            }
         }
     }
 
