@@ -1,5 +1,7 @@
 //! One locked part of the store: topics by name and by slot. What needs no lock stays outside.
 
+use std::collections::BinaryHeap;
+
 use hashbrown::HashTable;
 
 use super::freed::FreedTopics;
@@ -204,8 +206,9 @@ impl Shard {
             .unwrap_or(0)
     }
 
-    /// Trims the largest log, oldest first, until `goal` bytes or `most` messages are gone. Only
-    /// logs whose oldest message all live readers have read, unless `above_floor`.
+    /// Trims the largest logs, oldest first, until `goal` bytes or `most` messages are gone: each
+    /// until another one is larger. Only logs whose oldest message all live readers have read,
+    /// unless `above_floor`.
     pub(super) fn trim_largest(
         &mut self,
         goal: u64,
@@ -214,26 +217,29 @@ impl Shard {
         now_micros: u64,
         dropped: &mut Vec<Message>,
     ) -> u64 {
-        let candidates = self
-            .slots
-            .iter_mut()
-            .filter_map(|slot| slot.topic.as_deref_mut());
-        let trimmable = candidates.filter(|topic| {
-            !topic.history.is_empty() && (above_floor || topic.has_read_messages())
-        });
-        let Some(topic) = trimmable.max_by_key(|topic| topic.history.bytes()) else {
-            return 0;
+        let is_trimmable =
+            |topic: &Topic| !topic.history.is_empty() && (above_floor || topic.has_read_messages());
+        let bytes_of = |(index, slot): (usize, &TopicSlot)| {
+            let topic = slot.topic.as_deref().filter(|topic| is_trimmable(topic))?;
+            Some((topic.history.bytes(), index))
         };
-        let mut freed = 0;
-        for _ in 0..most {
-            if freed >= goal || !(above_floor || topic.has_read_messages()) {
-                break;
-            }
+        // One look at all topics for many messages: with many small logs each gives only one.
+        let slots = self.slots.iter().enumerate();
+        let mut largest: BinaryHeap<(u64, usize)> = slots.filter_map(bytes_of).collect();
+        let (mut freed, first) = (0, dropped.len());
+        while freed < goal
+            && dropped.len() - first < most
+            && let Some((_, index)) = largest.pop()
+            && let Some(topic) = self.slots[index].topic.as_deref_mut()
+        {
             let Some(message) = topic.history.trim_oldest(now_micros) else {
-                break;
+                continue;
             };
             freed += message.cost();
             dropped.push(message);
+            if is_trimmable(topic) {
+                largest.push((topic.history.bytes(), index));
+            }
         }
         freed
     }
