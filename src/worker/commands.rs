@@ -101,7 +101,9 @@ impl Worker {
     fn standing(&mut self, at: SubscriptionRef, name: &TopicName) -> Joined {
         let topic = self.topics.get_mut(at.topic);
         let place = topic.map_or_else(Default::default, |topic| {
-            let read = topic.read;
+            // What a job still holds for it, it has not been given.
+            let job = topic.job.as_ref().and_then(|job| job.owes(at.index));
+            let read = job.unwrap_or(topic.read);
             let subscriber = topic.subscriber(at.index);
             let is_live = subscriber.standing == Standing::Live;
             if is_live && read.sequence > subscriber.place().sequence {

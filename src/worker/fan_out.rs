@@ -43,6 +43,15 @@ pub(super) struct Job {
     end: u32,
 }
 
+impl Job {
+    /// Behind which place the messages stand that a live subscriber is still to be given.
+    pub(super) fn owes(&self, index: u32) -> Option<Place> {
+        (self.next..self.end)
+            .contains(&index)
+            .then_some(self.before)
+    }
+}
+
 /// Live subscribers were overtaken by eviction.
 #[derive(Debug)]
 struct LiveGap {
