@@ -451,8 +451,12 @@ impl TopicStore {
     /// Where a subscription starts, and what it misses.
     fn place(&self, topic: &Topic, start: Start) -> (Place, Option<Gap>) {
         let (newest, lost) = (topic.history.newest(), topic.history.lost());
-        let gap = |from, reason| Gap {
-            from,
+        // An id of another topic stands for its time in this one.
+        let gap = |from: MessageId, reason| Gap {
+            from: MessageId {
+                topic: topic.hash,
+                ..from
+            },
             to: self.id(topic.hash, lost.position),
             reason,
         };
