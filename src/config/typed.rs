@@ -119,10 +119,7 @@ impl Layers {
             return Err(ConfigError::NotUnicode(setting, source));
         };
         if is_service_link(text) {
-            warnings.push(format!(
-                "the environment variable {name} is ignored: its value is an address as Kubernetes \
-                 injects it for a service"
-            ));
+            warnings.push(service_link_ignored(name));
             return Ok(None);
         }
         Ok((!text.is_empty()).then(|| Given::new(text, source)))
@@ -182,18 +179,21 @@ impl Layers {
 
     /// Tells of names that look as if they were meant for this program and that it does not read.
     fn warn_of_ignored(&self, warnings: &mut Vec<String>) {
-        let environment = self.environment.iter().map(|(name, value)| {
-            (
-                name,
-                value.is_empty() || value.to_str().is_some_and(is_service_link),
-            )
-        });
+        let mut environment = Vec::new();
+        for (name, value) in &self.environment {
+            let is_link = value.to_str().is_some_and(is_service_link);
+            // Those of settings have been told of where the setting was looked for.
+            if is_link && VALKEY_NAMES.contains(&name.as_str()) {
+                warnings.push(service_link_ignored(name));
+            }
+            environment.push((name, value.is_empty() || is_link));
+        }
         let dotenv = self
             .dotenv
             .iter()
             .map(|(name, value)| (name, value.is_empty()));
         let mut seen: Vec<&str> = Vec::new();
-        for (name, nothing) in environment.chain(dotenv) {
+        for (name, nothing) in environment.into_iter().chain(dotenv) {
             if nothing || seen.contains(&name.as_str()) {
                 continue;
             }
@@ -238,6 +238,13 @@ fn is_service_link(text: &str) -> bool {
     ["tcp://", "udp://", "sctp://"]
         .iter()
         .any(|scheme| text.starts_with(scheme))
+}
+
+fn service_link_ignored(name: &str) -> String {
+    format!(
+        "the environment variable {name} is ignored: its value is an address as Kubernetes injects it \
+         for a service"
+    )
 }
 
 /// True for a prefixed name that is neither a setting nor one of those that Kubernetes makes from the
@@ -364,10 +371,14 @@ mod tests {
         layers
             .environment
             .insert("PULSAR_SERVICE_HOST".into(), "10.0.0.1".into());
+        layers
+            .environment
+            .insert("VALKEY_PORT".into(), "tcp://10.0.0.2:6379".into());
         let typed = layers.merge().unwrap();
         assert!(typed.values.is_empty());
-        assert_eq!(typed.warnings.len(), 1);
+        assert_eq!(typed.warnings.len(), 2);
         assert!(typed.warnings[0].starts_with("the environment variable HTTP_PORT is ignored"));
+        assert!(typed.warnings[1].starts_with("the environment variable VALKEY_PORT is ignored"));
     }
 
     #[test]
