@@ -141,6 +141,18 @@ impl Http {
         refusal(&ticket, &error, CloseReason::Timeout, ctx, out)
     }
 
+    /// There is no memory for the rest of a body that is on its way.
+    pub(super) fn crowded_out(&mut self, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+        let State::Body(upload) = &self.state else {
+            return Turn::default();
+        };
+        let error = Answer::error(ErrorCode::ServiceUnavailable)
+            .message("No memory is left for the rest of the request");
+        let turn = refusal(&upload.ticket, &error, CloseReason::Limit, ctx, out);
+        self.state = State::Waiting;
+        turn
+    }
+
     /// Bytes held for a body.
     pub(super) fn held_bytes(&self) -> usize {
         match &self.state {

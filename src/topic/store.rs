@@ -173,6 +173,13 @@ impl TopicStore {
         self.budget
     }
 
+    /// Whether more than the byte budget would be in use without any history: only others than the
+    /// store can give something back.
+    pub fn is_full_of_others(&self) -> bool {
+        let excess = self.budget.excess();
+        excess > 0 && excess > self.history_bytes()
+    }
+
     /// Bytes of all logs.
     pub fn history_bytes(&self) -> u64 {
         let bytes = self

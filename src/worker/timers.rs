@@ -1,7 +1,6 @@
 //! What is due without an event: deadlines of connections, the sweep of the store.
 
 use super::Worker;
-use super::connection::Connection;
 use super::deadlines::Deadlines;
 use super::slots::ConnectionKey;
 use crate::session::{CloseReason, Session};
@@ -81,25 +80,29 @@ impl Worker {
         self.tell_gauges();
     }
 
-    /// Memory is held by those who do not read, and history has none left to give: the one with the
-    /// most goes, each time.
+    /// Memory is held by those who do not read, or do not send the rest of what they began, and
+    /// history has none left to give: the one with the most goes, each time.
     fn shed(&mut self) {
-        let store = &self.shared.store;
-        if store.budget().excess() <= store.history_bytes() {
+        if !self.shared.store.is_full_of_others() {
             return;
         }
-        let waiting = |key: &ConnectionKey| {
-            self.connections
-                .get(*key)
-                .map_or(0, Connection::message_bytes)
+        let sizes = |key: &ConnectionKey| {
+            let connection = self.connections.get(*key);
+            connection.map_or((0, 0), |it| (it.message_bytes(), it.session.held_bytes()))
         };
-        let largest = self
-            .connections
-            .keys()
-            .max_by_key(waiting)
-            .filter(|key| waiting(key) > 0);
-        if let Some(key) = largest {
+        let most = |key: &ConnectionKey| {
+            let (waiting, held) = sizes(key);
+            waiting.max(held)
+        };
+        let largest = self.connections.keys().max_by_key(most);
+        let Some((key, (waiting, held))) = largest.map(|key| (key, sizes(&key))) else {
+            return;
+        };
+        if waiting >= held && waiting > 0 {
             self.close_lagging(key, CloseReason::Lagging);
+        } else if held > 0 {
+            self.crowd_out(key);
+            self.settle(key);
         }
     }
 
