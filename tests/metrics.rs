@@ -105,6 +105,22 @@ fn messages_are_counted_by_topic() {
 }
 
 #[test]
+fn bytes_are_counted_alike_live_and_in_replay() {
+    let server = Server::start(&[]);
+    let mut live = Client::subscribed(server.addr(), &["t"]);
+    server.publish("t", &json!({"n": 1}));
+    live.read_json();
+    server.wait_for_metric("proxy_deliveries_total", &[], 1.0);
+    let bytes = server.metric("proxy_delivered_bytes_total", &[]);
+    assert!(bytes > 100.0, "{bytes}");
+
+    let (mut late, _) = Client::subscribed_from(server.addr(), &["t"], "earliest");
+    late.read_json();
+    server.wait_for_metric("proxy_deliveries_total", &[], 2.0);
+    server.wait_for_metric("proxy_delivered_bytes_total", &[], 2.0 * bytes);
+}
+
+#[test]
 fn websockets_are_counted() {
     with_workers(|workers| {
         let server = Server::start(&["--workers", workers]);

@@ -217,6 +217,49 @@ fn when_memory_is_full_history_goes_first_and_publishing_goes_on() {
     });
 }
 
+#[test]
+fn what_comes_in_part_keeps_to_the_memory_bound() {
+    with_workers(|workers| {
+        let server = Server::start(&["--workers", workers, "--memory-max", "16MiB"]);
+        let mut begun =
+            b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+                .to_vec();
+        begun.resize(begun.len() + 900_000, b' ');
+        let mut uploads: Vec<Http> = (0..40).map(|_| Http::open(server.addr())).collect();
+        for http in &mut uploads {
+            http.send_to_deaf(&begun);
+        }
+        let within = || server.metric("proxy_memory_used_bytes", &[]) <= (18 * MIB) as f64;
+        let refused = |code| server.metric("proxy_errors_total", &[("code", code)]);
+        wait_until("uploads are refused", DEADLINE, || {
+            refused("SERVICE_UNAVAILABLE") >= 20.0
+        });
+        wait_until("the bound holds", DEADLINE, within);
+        drop(uploads);
+        wait_until("publishing goes on", DEADLINE, || {
+            server.post("/api/v1/messages", BODY).status == 201
+        });
+
+        // An opened text message whose end does not come: final bit off, 900,000 bytes, no mask.
+        let mut fragment = vec![0x01, 0xff];
+        fragment.extend(900_000_u64.to_be_bytes());
+        fragment.extend([0; 4]);
+        fragment.resize(fragment.len() + 900_000, b' ');
+        let mut wires: Vec<Wire> = (0..40)
+            .map(|_| Wire::subscribed(server.addr(), "t"))
+            .collect();
+        for wire in &mut wires {
+            // Those that are closed meanwhile need not take it.
+            let _ = std::io::Write::write_all(&mut wire.stream(), &fragment);
+        }
+        wait_until("messages are given up", DEADLINE, || {
+            server.metric("proxy_closed_connections_total", &[("reason", "limit")]) >= 40.0
+        });
+        wait_until("the bound holds again", DEADLINE, within);
+        assert_eq!(server.get("/health").status, 200);
+    });
+}
+
 fn assert_retry_after(response: &test_util::Response) {
     let value = response.header("retry-after").unwrap_or_default();
     assert!(value.parse::<u32>().is_ok(), "{response:?}");

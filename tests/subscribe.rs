@@ -421,6 +421,21 @@ fn an_id_older_than_what_is_kept_is_answered_with_a_gap() {
 }
 
 #[test]
+fn a_gap_names_its_own_topic_also_behind_the_id_of_another() {
+    let server = Server::start(&["--max-messages-per-topic", "1"]);
+    let id = text(&publish(&server, "a", 0));
+    until_the_next_millisecond();
+    let of_b: Vec<Value> = (0..3).map(|n| publish(&server, "b", n)).collect();
+    let (mut client, _) = Client::subscribed_from(server.addr(), &["b"], &id);
+    let from = format!("{}{}", &id[..22], &text(&of_b[0])[22..]);
+    let wanted = json!({
+        "type": "gap", "topic": "b", "from": from, "to": of_b[1], "reason": "trimmed",
+    });
+    assert_eq!(client.read_json(), wanted);
+    assert_eq!(client.read_json()["message_id"], of_b[2]);
+}
+
+#[test]
 fn an_id_of_another_epoch_is_answered_with_a_gap_and_all_that_is_kept() {
     with_workers(|workers| {
         let server = Server::start(&["--workers", workers]);

@@ -85,6 +85,11 @@ pub enum ConfigError {
          yet, and would serve everybody; allowed is to leave it unset"
     )]
     Credentials(Source),
+    /// A setting of a later version.
+    #[error(
+        "the setting {0}, {1}, cannot be set: this version does not have it; allowed is to leave it unset"
+    )]
+    Later(&'static str, Source),
     /// A value that is not Unicode.
     #[error("the setting {0}, {1}, is not valid UTF-8: allowed is Unicode text")]
     NotUnicode(&'static str, Source),

@@ -22,6 +22,27 @@ const VALKEY_NAMES: [&str; 6] = [
 /// The name of the key of access tokens. Whoever sets it expects that tokens are checked.
 const JWT_NAME: &str = "JWT_SECRET_KEY";
 
+/// Settings of later versions. Whoever sets one expects something that this version does not do; a
+/// start that swallowed it would surprise them when it matters.
+const LATER_NAMES: [&str; 16] = [
+    "ALLOW_QUERY_TOKEN",
+    "BOOTSTRAP_ADMIN_EMAIL",
+    "BOOTSTRAP_ADMIN_PASSWORD",
+    "BOOTSTRAP_ADMIN_USERNAME",
+    "CLIENT_RETENTION",
+    "DEAD_LETTER_TOPIC",
+    "IDEMPOTENCY_BYTES_MAX",
+    "METRICS_AUTH",
+    "ON_OUTAGE",
+    "PROXY_IDLE_TIMEOUT",
+    "PROXY_PROTOCOL",
+    "RELAY",
+    "TLS_CERT",
+    "TLS_CLIENT_CA",
+    "TLS_KEY",
+    "TRUSTED_PROXIES",
+];
+
 /// Everything that can set something, strongest first.
 #[derive(Debug, Default)]
 pub struct Layers {
@@ -65,11 +86,12 @@ impl Layers {
     ///
     /// # Errors
     ///
-    /// Keys that no setting has, values that are no Unicode text, and a key for access tokens, which this
-    /// version would not check.
+    /// Keys that no setting has, values that are no Unicode text, a key for access tokens, which this
+    /// version would not check, and other settings of later versions.
     pub fn merge(&self) -> Result<Typed, ConfigError> {
         self.refuse_unknown_keys()?;
         self.refuse_token_key()?;
+        self.refuse_later_settings()?;
         let mut typed = Typed::default();
         for setting in SETTINGS {
             let about = setting.about();
@@ -119,10 +141,7 @@ impl Layers {
             return Err(ConfigError::NotUnicode(setting, source));
         };
         if is_service_link(text) {
-            warnings.push(format!(
-                "the environment variable {name} is ignored: its value is an address as Kubernetes \
-                 injects it for a service"
-            ));
+            warnings.push(service_link_ignored(name));
             return Ok(None);
         }
         Ok((!text.is_empty()).then(|| Given::new(text, source)))
@@ -161,39 +180,50 @@ impl Layers {
     }
 
     fn refuse_token_key(&self) -> Result<(), ConfigError> {
-        for name in [format!("{PREFIX}{JWT_NAME}"), JWT_NAME.to_owned()] {
-            if self
-                .environment
-                .get(&name)
-                .is_some_and(|value| !value.is_empty())
-            {
-                return Err(ConfigError::Credentials(Source::Environment(name)));
-            }
-            if self
-                .dotenv
-                .get(&name)
-                .is_some_and(|value| !value.is_empty())
-            {
-                return Err(ConfigError::Credentials(Source::DotEnv(name)));
+        let names = [format!("{PREFIX}{JWT_NAME}"), JWT_NAME.to_owned()];
+        match names.into_iter().find_map(|name| self.where_set(name)) {
+            Some(source) => Err(ConfigError::Credentials(source)),
+            None => Ok(()),
+        }
+    }
+
+    fn refuse_later_settings(&self) -> Result<(), ConfigError> {
+        for plain in LATER_NAMES {
+            if let Some(source) = self.where_set(format!("{PREFIX}{plain}")) {
+                return Err(ConfigError::Later(plain, source));
             }
         }
         Ok(())
     }
 
+    /// Where a name of the environment has a value.
+    fn where_set(&self, name: String) -> Option<Source> {
+        let in_environment = self.environment.get(&name).is_some_and(|it| !it.is_empty());
+        let in_dotenv = self.dotenv.get(&name).is_some_and(|it| !it.is_empty());
+        if in_environment {
+            Some(Source::Environment(name))
+        } else {
+            in_dotenv.then(|| Source::DotEnv(name))
+        }
+    }
+
     /// Tells of names that look as if they were meant for this program and that it does not read.
     fn warn_of_ignored(&self, warnings: &mut Vec<String>) {
-        let environment = self.environment.iter().map(|(name, value)| {
-            (
-                name,
-                value.is_empty() || value.to_str().is_some_and(is_service_link),
-            )
-        });
+        let mut environment = Vec::new();
+        for (name, value) in &self.environment {
+            let is_link = value.to_str().is_some_and(is_service_link);
+            // Those of settings have been told of where the setting was looked for.
+            if is_link && VALKEY_NAMES.contains(&name.as_str()) {
+                warnings.push(service_link_ignored(name));
+            }
+            environment.push((name, value.is_empty() || is_link));
+        }
         let dotenv = self
             .dotenv
             .iter()
             .map(|(name, value)| (name, value.is_empty()));
         let mut seen: Vec<&str> = Vec::new();
-        for (name, nothing) in environment.chain(dotenv) {
+        for (name, nothing) in environment.into_iter().chain(dotenv) {
             if nothing || seen.contains(&name.as_str()) {
                 continue;
             }
@@ -238,6 +268,13 @@ fn is_service_link(text: &str) -> bool {
     ["tcp://", "udp://", "sctp://"]
         .iter()
         .any(|scheme| text.starts_with(scheme))
+}
+
+fn service_link_ignored(name: &str) -> String {
+    format!(
+        "the environment variable {name} is ignored: its value is an address as Kubernetes injects it \
+         for a service"
+    )
 }
 
 /// True for a prefixed name that is neither a setting nor one of those that Kubernetes makes from the
@@ -364,10 +401,14 @@ mod tests {
         layers
             .environment
             .insert("PULSAR_SERVICE_HOST".into(), "10.0.0.1".into());
+        layers
+            .environment
+            .insert("VALKEY_PORT".into(), "tcp://10.0.0.2:6379".into());
         let typed = layers.merge().unwrap();
         assert!(typed.values.is_empty());
-        assert_eq!(typed.warnings.len(), 1);
+        assert_eq!(typed.warnings.len(), 2);
         assert!(typed.warnings[0].starts_with("the environment variable HTTP_PORT is ignored"));
+        assert!(typed.warnings[1].starts_with("the environment variable VALKEY_PORT is ignored"));
     }
 
     #[test]
@@ -389,6 +430,22 @@ mod tests {
                 "VALKEY_HOST is ignored: the storage backend is memory",
             ]
         );
+    }
+
+    #[test]
+    fn settings_of_later_versions_refuse_the_start() {
+        let mut layers = Layers::default();
+        layers
+            .environment
+            .insert("PULSAR_RELAY".into(), "true".into());
+        let error = layers.merge().unwrap_err().to_string();
+        assert!(
+            error.contains("RELAY") && error.contains("PULSAR_RELAY"),
+            "{error}"
+        );
+        let mut layers = Layers::default();
+        layers.environment.insert("RELAY".into(), "true".into());
+        assert!(layers.merge().is_ok(), "other programs' names are theirs");
     }
 
     #[test]

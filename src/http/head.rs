@@ -191,6 +191,26 @@ fn expect_continue(headers: &Headers<'_>, version: Version) -> bool {
 }
 
 impl HeadError {
+    /// Whether the lines are in order, and only what they say together is refused. Such a head is
+    /// refused when it is complete, others as soon as they are certain to be.
+    pub fn is_of_whole_head(&self) -> bool {
+        match self {
+            HeadError::Target
+            | HeadError::HostMissing
+            | HeadError::Host
+            | HeadError::Length
+            | HeadError::LengthAndCoding
+            | HeadError::Coding
+            | HeadError::UnknownCoding => true,
+            HeadError::RequestLine
+            | HeadError::HeaderLine
+            | HeadError::TargetTooLong
+            | HeadError::TooManyHeaders
+            | HeadError::TooLarge
+            | HeadError::Version => false,
+        }
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> u16 {
         match self {

@@ -103,7 +103,7 @@ impl Http {
                         let rest = &input[consumed..];
                         self.begin(&head, rest, ctx, out).behind(consumed)
                     }
-                    Err(error) => self.refuse_head(error, ctx, out).behind(input.len()),
+                    Err(error) => self.refuse_head(input, error, ctx, out).behind(input.len()),
                 }
             }
             State::Body(_) => self.receive_body(input, ctx, out),
@@ -139,6 +139,18 @@ impl Http {
         };
         let error = Answer::error(ErrorCode::RequestTimeout);
         refusal(&ticket, &error, CloseReason::Timeout, ctx, out)
+    }
+
+    /// There is no memory for the rest of a body that is on its way.
+    pub(super) fn crowded_out(&mut self, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+        let State::Body(upload) = &self.state else {
+            return Turn::default();
+        };
+        let error = Answer::error(ErrorCode::ServiceUnavailable)
+            .message("No memory is left for the rest of the request");
+        let turn = refusal(&upload.ticket, &error, CloseReason::Limit, ctx, out);
+        self.state = State::Waiting;
+        turn
     }
 
     /// Bytes held for a body.
@@ -298,9 +310,15 @@ impl Http {
         self.complete(ticket, plan, b"", None, ctx, out)
     }
 
-    fn refuse_head(&mut self, error: HeadError, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+    fn refuse_head(
+        &mut self,
+        input: &[u8],
+        error: HeadError,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
         self.state = State::Waiting;
-        let ticket = Ticket::unknown(self.since, ctx);
+        let ticket = Ticket::refused(input, error, self.since, ctx);
         let code = ErrorCode::of_status(error.status());
         let sentence = error.to_string();
         refusal(

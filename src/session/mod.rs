@@ -231,6 +231,18 @@ impl Session {
         answer::refusal(ticket, &error, CloseReason::Limit, ctx, out)
     }
 
+    /// There is no memory for the rest of a request or message that has come in part.
+    pub fn crowded_out(&mut self, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+        match self {
+            Session::Http(http) => http.crowded_out(ctx, out),
+            Session::WebSocket(_) => {
+                let reason = CloseReason::Limit;
+                websocket::closed(reason, reason.as_str(), out)
+            }
+            Session::Closing(_) => Turn::default(),
+        }
+    }
+
     /// Answers `/ready` with the checks and their states.
     pub fn ready(
         &mut self,

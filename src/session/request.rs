@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use crate::api::route::Route;
-use crate::http::{Method, RequestHead, Version};
+use crate::http::{HeadError, Method, RequestHead, Version};
 
 /// Longest incoming `X-Request-Id` that is kept (SPEC section 4).
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -39,7 +39,32 @@ impl Ticket {
         }
     }
 
-    /// For a request whose head was not understood, or did not come.
+    /// For a request whose head is refused, with what can be told from the input that begins with it:
+    /// an answer to `HEAD` has no body, and the id of a request stands on every answer to it.
+    pub(super) fn refused(
+        input: &[u8],
+        error: HeadError,
+        began_at: u64,
+        ctx: &mut Context<'_>,
+    ) -> Ticket {
+        let start = input.iter().position(|byte| !b"\r\n".contains(byte));
+        let head = &input[start.unwrap_or(input.len())..];
+        // Of a head that is not complete, what has come by now depends on the network.
+        let id = error
+            .is_of_whole_head()
+            .then(|| field(head, b"x-request-id"))
+            .flatten();
+        let is_head = head.starts_with(b"HEAD ");
+        let unknown = Ticket::unknown(began_at, ctx);
+        Ticket {
+            is_head,
+            method: if is_head { "HEAD" } else { unknown.method },
+            request_id: id.map_or(unknown.request_id, |id| RequestId::of(Some(id), ctx.random)),
+            ..unknown
+        }
+    }
+
+    /// For a request whose head did not come.
     pub(super) fn unknown(began_at: u64, ctx: &mut Context<'_>) -> Ticket {
         Ticket {
             handler: handler(None),
@@ -53,6 +78,18 @@ impl Ticket {
             body_bytes: 0,
         }
     }
+}
+
+/// The value of the first field of this name in a head whose lines are in order.
+fn field<'b>(head: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
+    let lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let fields = lines.skip(1).take_while(|line| !line.is_empty());
+    let mut named = fields.filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let is_named = line[..colon].eq_ignore_ascii_case(name);
+        is_named.then(|| line[colon + 1..].trim_ascii_start())
+    });
+    named.next()
 }
 
 /// The id of a request: the one it brought, or one of ours.

@@ -173,6 +173,13 @@ impl TopicStore {
         self.budget
     }
 
+    /// Whether more than the byte budget would be in use without any history: only others than the
+    /// store can give something back.
+    pub fn is_full_of_others(&self) -> bool {
+        let excess = self.budget.excess();
+        excess > 0 && excess > self.history_bytes()
+    }
+
     /// Bytes of all logs.
     pub fn history_bytes(&self) -> u64 {
         let bytes = self
@@ -451,8 +458,12 @@ impl TopicStore {
     /// Where a subscription starts, and what it misses.
     fn place(&self, topic: &Topic, start: Start) -> (Place, Option<Gap>) {
         let (newest, lost) = (topic.history.newest(), topic.history.lost());
-        let gap = |from, reason| Gap {
-            from,
+        // An id of another topic stands for its time in this one.
+        let gap = |from: MessageId, reason| Gap {
+            from: MessageId {
+                topic: topic.hash,
+                ..from
+            },
             to: self.id(topic.hash, lost.position),
             reason,
         };

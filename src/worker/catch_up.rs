@@ -120,7 +120,10 @@ impl Worker {
                 .iter()
                 .for_each(|meter| meter.delivered(taken as u64));
         }
-        self.metrics.delivered(taken as u64, 0);
+        let bytes = frames[..taken]
+            .iter()
+            .map(|frame| frame.frame().len() as u64);
+        self.metrics.delivered(taken as u64, bytes.sum());
         settle(topic, connection, at, read_to, more || taken < frames.len());
         frames.clear();
         self.frames = frames;

@@ -16,6 +16,10 @@ use crate::session::{CloseReason, Session};
 /// Bytes of one read.
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of a request or message that has come in part that are held also when memory is full: small
+/// ones are no use to give up.
+const HELD_BYTES_SPARED: usize = 16 * 1024;
+
 /// Reads of one connection in one iteration, so that the others get their turn.
 const READS_PER_TURN: usize = 4;
 
@@ -118,8 +122,37 @@ impl Worker {
         if has_more {
             self.schedule_read(key);
         }
+        self.bound_held(key);
         self.settle(key);
         self.send_many_answers();
+    }
+
+    /// What has come in part is held while the memory budget has room for it, or history makes room.
+    fn bound_held(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let is_small = connection.session.held_bytes() <= HELD_BYTES_SPARED;
+        let has_grown = connection.private_bytes() > connection.charged as usize;
+        if !is_small && has_grown && self.shared.store.is_full_of_others() {
+            self.crowd_out(key);
+        }
+    }
+
+    /// Gives up what a connection has sent in part, and with it the connection.
+    pub(super) fn crowd_out(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if connection.marks.is_doomed {
+            return;
+        }
+        let mut ctx = self
+            .desk
+            .context(&self.shared, self.now, connection.marks.is_reserved);
+        let out = self.answers.of(key);
+        let turn = connection.session.crowded_out(&mut ctx, out);
+        self.carry_out(key, turn);
     }
 
     /// One read; whether another one should follow.

@@ -101,13 +101,13 @@ impl Worker {
     /// share of what is too much.
     fn shed(&mut self) {
         let store = &self.shared.store;
+        if !store.is_full_of_others() {
+            return;
+        }
         let excess = store
             .budget()
             .excess()
             .saturating_sub(store.history_bytes());
-        if excess == 0 {
-            return;
-        }
         let mut share = excess as usize / self.shared.workers.len() + 1;
         let mut holders: Vec<(usize, ConnectionKey)> = self
             .connections
@@ -131,9 +131,12 @@ impl Worker {
         };
         let reads = connection.outbox_bytes() < SHED_BYTES_MIN;
         match connection.session {
-            Session::WebSocket(_) if reads => self.close_lagging(key, CloseReason::Limit),
-            Session::WebSocket(_) => self.close_lagging(key, CloseReason::Lagging),
-            Session::Http(_) | Session::Closing(_) => {
+            Session::WebSocket(_) if !reads => self.close_lagging(key, CloseReason::Lagging),
+            Session::Http(_) | Session::WebSocket(_) if reads => {
+                self.crowd_out(key);
+                self.settle(key);
+            }
+            Session::Http(_) | Session::WebSocket(_) | Session::Closing(_) => {
                 Worker::doom(&mut self.doomed, connection, key, CloseReason::Limit);
             }
         }

@@ -172,6 +172,12 @@ impl Conversation {
         self.set_time(end);
     }
 
+    /// The worker has no memory for the rest of what has begun to come.
+    pub(super) fn crowd_out(&mut self) {
+        let turn = self.event(Session::crowded_out);
+        self.carry_out(turn);
+    }
+
     /// When something is due, in monotonic microseconds, if ever.
     pub(super) fn deadline(&mut self) -> Option<u64> {
         let deadline = self.event(|session, ctx, _| session.deadline(ctx));

@@ -214,6 +214,33 @@ fn a_late_body_is_answered_with_408() {
 }
 
 #[test]
+fn what_came_in_part_is_given_up_when_memory_is_full() {
+    let bytes = post(PATH, "X-Request-Id: mine\r\n", "{}");
+    let mut upload = Conversation::new();
+    upload.send(&bytes[..bytes.len() - 1]);
+    upload.crowd_out();
+    let answer = upload.answer();
+    assert_eq!((answer.status, answer.is_last()), (503, true));
+    assert_eq!(answer.header("Retry-After"), Some("1"));
+    assert_eq!(answer.header("X-Request-Id"), Some("mine"));
+    assert_eq!(upload.closed, Some(CloseReason::Limit));
+    assert_eq!(upload.session.held_bytes(), 0);
+
+    let mut message = Conversation::open();
+    message.crowd_out();
+    assert_eq!(message.closed, Some(CloseReason::Limit));
+    let (_, code, reason) = message.hear_close();
+    assert_eq!((code, reason.as_str()), (Some(4009), "limit"));
+
+    let mut idle = Conversation::new();
+    idle.crowd_out();
+    assert!(
+        idle.closed.is_none() && idle.output.is_empty(),
+        "nothing to give"
+    );
+}
+
+#[test]
 fn the_last_places_are_for_operators() {
     for path in ["/health", "/ready", "/metrics"] {
         let mut conversation = Conversation::new();

@@ -227,6 +227,27 @@ fn bodies_that_break_the_rules_are_answered_with_the_list() {
 }
 
 #[test]
+fn a_refused_head_is_answered_as_far_as_it_was_understood() {
+    for (lines, status) in [
+        ("", 400),
+        ("Host: a\r\nHost: b\r\n", 400),
+        ("Host: a\r\nTransfer-Encoding: pulsar\r\n", 501),
+    ] {
+        let mut conversation = Conversation::new();
+        let head = format!("\r\nHEAD /health HTTP/1.1\r\n{lines}x-REQUEST-id:\tmine-1 \r\n\r\n");
+        conversation.send(head.as_bytes());
+        let answer = conversation.answer_to(true);
+        assert_eq!((answer.status, answer.is_last()), (status, true), "{lines}");
+        assert_eq!(answer.header("X-Request-Id"), Some("mine-1"));
+        assert!(conversation.output.is_empty(), "an answer without body");
+    }
+    let invalid = ask(b"GET / HTTP/1.1\r\nX-Request-Id: a b\r\n\r\nX-Request-Id: behind\r\n\r\n");
+    let id = invalid.header("X-Request-Id").unwrap();
+    assert!(id.starts_with("req_"), "{id}");
+    assert_eq!(invalid.error(), "INVALID_REQUEST");
+}
+
+#[test]
 fn pages_of_other_hosts_are_refused() {
     for (path, method) in [(PATH, "POST"), ("/ws", "GET"), ("/health", "GET")] {
         let answer = ask(&request(method, path, "Origin: http://evil.example\r\n"));
