@@ -276,7 +276,7 @@ pub(crate) const HEAD_TIMEOUT: Fixed<Duration> = Fixed::new(
         "head-timeout",
         Group::Http,
         "DURATION",
-        "Time for the head of a request, from its first byte",
+        "Time for the head of a request, from its first byte or the start of the connection",
     ),
     Duration::from_secs(10),
     TIMEOUT_MIN,

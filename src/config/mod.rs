@@ -8,6 +8,7 @@ mod catalogue;
 mod check;
 mod decide;
 mod error;
+mod names;
 mod read;
 #[cfg(test)]
 mod readme;

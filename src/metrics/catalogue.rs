@@ -179,7 +179,7 @@ pub(super) static FAMILIES: &[Family] = &[
         name: "proxy_publish_to_delivery_seconds",
         kind: Kind::Histogram,
         labels: &[],
-        help: "Time from a message being stored to its delivery, once for each subscriber.",
+        help: "Time from a message being stored to its live delivery, once for each subscriber.",
         samples: |view| {
             let all = view.distribution(|worker, sum| worker.publish_to_delivery.add_to(sum));
             vec![histogram(&[], &DELIVERY_BUCKETS_MICROS, &all)]
@@ -209,7 +209,7 @@ pub(super) static FAMILIES: &[Family] = &[
         name: "proxy_outbox_bytes",
         kind: Kind::Gauge,
         labels: &["worker"],
-        help: "Bytes that wait for slow clients.",
+        help: "Bytes that wait for slow clients, counted once a second.",
         samples: |view| {
             view.per_worker(|label, worker| gauge(label, worker.outbox_bytes.get() as f64))
         },
@@ -218,7 +218,7 @@ pub(super) static FAMILIES: &[Family] = &[
         name: "proxy_open_connections",
         kind: Kind::Gauge,
         labels: &["worker", "kind"],
-        help: "Connections that are open.",
+        help: "Connections that are open, counted once a second.",
         samples: open_connections,
     },
     Family {

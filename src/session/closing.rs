@@ -32,6 +32,11 @@ impl Closing {
         effect.behind(input.len())
     }
 
+    /// The peer takes what was said: it gets more time.
+    pub fn postpone(&mut self, deadline: u64) {
+        self.deadline = self.deadline.max(deadline);
+    }
+
     pub(super) fn deadline(&self) -> u64 {
         self.deadline
     }

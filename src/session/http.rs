@@ -320,14 +320,11 @@ impl Http {
         self.state = State::Waiting;
         let ticket = Ticket::refused(input, error, self.since, ctx);
         let code = ErrorCode::of_status(error.status());
-        let sentence = error.to_string();
-        refusal(
-            &ticket,
-            &Answer::error(code).message(&sentence),
-            CloseReason::Refused,
-            ctx,
-            out,
-        )
+        let mut refused = Answer::error(code);
+        if code == ErrorCode::InvalidRequest {
+            refused = refused.message(format!("The request is malformed: {error}"));
+        }
+        refusal(&ticket, &refused, CloseReason::Refused, ctx, out)
     }
 
     fn refuse_body(

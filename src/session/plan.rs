@@ -110,7 +110,8 @@ fn upgrade(head: &RequestHead<'_>, is_echo: bool) -> Plan {
 
 fn refuse_upgrade(error: HandshakeError) -> Plan {
     let code = ErrorCode::of_status(error.status());
-    let mut answer = Answer::error(code).message(error.to_string());
+    let sentence = format!("This is no WebSocket handshake: {error}");
+    let mut answer = Answer::error(code).message(sentence);
     if code == ErrorCode::UpgradeRequired {
         // RFC 9110 section 15.5.22 and RFC 6455 section 4.2.2.
         answer = answer

@@ -60,6 +60,10 @@ impl Worker {
     }
 
     fn read_on(&mut self, key: ConnectionKey, at: SubscriptionRef) -> Result<(), CloseReason> {
+        let wants_disconnect = self
+            .connections
+            .get(key)
+            .is_some_and(|connection| self.wants_disconnect(connection));
         let Some(topic) = self.topics.get_mut(at.topic) else {
             return Ok(());
         };
@@ -81,7 +85,7 @@ impl Worker {
             return Ok(());
         };
         if let Some(lost) = lost {
-            if !topic.subscriber(at.index).skips {
+            if wants_disconnect {
                 frames.clear();
                 self.frames = frames;
                 return Err(CloseReason::Lagging);

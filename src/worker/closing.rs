@@ -109,6 +109,13 @@ impl Worker {
             Err(_) => Worker::doom(&mut self.doomed, connection, key, CloseReason::Gone),
             Ok(flushed) => {
                 self.metrics.bytes_sent(flushed.bytes as u64);
+                if flushed.bytes > 0
+                    && let Session::Closing(closing) = &mut connection.session
+                    && closing.reason() != CloseReason::Lagging
+                {
+                    let more = self.limits.lag_timeout;
+                    closing.postpone(self.now.monotonic_micros.saturating_add(more));
+                }
                 if flushed.is_empty && matches!(connection.session, Session::Closing(_)) {
                     self.end_output(key);
                 } else if flushed.is_empty || flushed.bytes > 0 {
@@ -232,7 +239,8 @@ impl Worker {
         may_lag.then(|| stuck_since.saturating_add(self.limits.lag_timeout))
     }
 
-    fn wants_disconnect(&self, connection: &Connection) -> bool {
+    /// Whether one of its subscriptions wants it closed when it is too slow: that one decides for all.
+    pub(super) fn wants_disconnect(&self, connection: &Connection) -> bool {
         connection.subscriptions.iter().any(|at| {
             let topic = self.topics.get(at.topic);
             topic.is_some_and(|topic| {

@@ -98,8 +98,11 @@ impl Worker {
         }
         // Not while a job runs: its subscribers must stay where they are.
         while let Some(key) = self.lagging.pop() {
-            let connection = self.connections.get(key);
-            if connection.is_some_and(|it| matches!(it.session, Session::WebSocket(_))) {
+            let connection = self.connections.get(key).filter(|connection| {
+                matches!(connection.session, Session::WebSocket(_))
+                    && self.wants_disconnect(connection)
+            });
+            if connection.is_some() {
                 self.close_lagging(key, CloseReason::Lagging);
             }
         }

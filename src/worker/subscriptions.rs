@@ -62,9 +62,9 @@ impl Subscriber {
         }
     }
 
-    /// Whether it reads on by itself, from what the log has no more, and wants to be closed then.
+    /// Whether it reads on by itself, from what the log has no more.
     pub(super) fn is_lost(&self, trimmed_to: u64) -> bool {
-        self.standing == Standing::Behind && !self.skips && self.sequence < trimmed_to
+        self.standing == Standing::Behind && self.sequence < trimmed_to
     }
 
     /// It stands like this, at this place, from now on.

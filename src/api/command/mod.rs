@@ -121,7 +121,7 @@ impl CommandError {
 
     /// A binary frame came.
     pub fn binary() -> CommandError {
-        Self::new(CommandErrorCode::Processing, "Messages must be text frames")
+        Self::new(CommandErrorCode::Processing, "messages must be text frames")
     }
 
     /// No `subscribe` came in time.

@@ -305,7 +305,7 @@ fn errors_of_the_connection() {
     let binary_first = CommandError::binary().of_subscribe();
     assert_eq!(
         binary_first.message,
-        "Failed to subscribe: Messages must be text frames"
+        "Failed to subscribe: messages must be text frames"
     );
     let late = CommandError::late();
     assert_eq!(late.code.as_str(), "SUBSCRIPTION_ERROR");
