@@ -11,7 +11,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::Worker;
-use super::connection::Connection;
+use super::connection::{Connection, InputEnd};
 use super::slots::ConnectionKey;
 use super::subscriptions::Standing;
 use crate::session::{CloseReason, Session};
@@ -150,7 +150,7 @@ impl Worker {
         }
         let reason = connection.close_reason();
         let is_shut = connection.socket.shutdown(Shutdown::Write).is_ok();
-        if !is_shut || connection.marks.is_read_closed {
+        if !is_shut || connection.marks.input_end == InputEnd::Read {
             Worker::doom(&mut self.doomed, connection, key, reason);
             return;
         }
@@ -173,8 +173,8 @@ impl Worker {
             let Some(mut connection) = self.connections.remove(key) else {
                 continue;
             };
-            self.shared.places.leave(connection.marks.is_websocket);
-            if connection.marks.is_websocket {
+            self.shared.places.leave(connection.is_websocket());
+            if connection.is_websocket() {
                 self.metrics.websocket_closed();
             }
             self.metrics.connection_closed(reason);
@@ -222,7 +222,7 @@ impl Worker {
         };
         let ctx = self
             .desk
-            .context(&self.shared, self.now, connection.marks.is_reserved);
+            .context(&self.shared, self.now, connection.is_reserved());
         connection.session.deadline(&ctx).min(lags_at)
     }
 

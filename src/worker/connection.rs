@@ -32,7 +32,7 @@ pub(super) struct Connection {
     pub(super) marks: Marks,
 }
 
-/// What is known or due, one bit each.
+/// What is known or due: eight bytes, since every connection has them.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Marks {
     /// On the list of connections to flush.
@@ -41,20 +41,40 @@ pub(super) struct Marks {
     pub(super) reads_again: bool,
     /// In the work queue for catching up.
     pub(super) is_catching_up: bool,
-    /// The selector says that the peer sends no more: read to the end.
-    pub(super) is_hung_up: bool,
     /// Not read until its answers are taken.
     pub(super) is_paused: bool,
-    /// The end of input was read.
-    pub(super) is_read_closed: bool,
+    /// Whether the peer sends more.
+    pub(super) input_end: InputEnd,
     /// Our side is shut down: all was written.
     pub(super) is_write_closed: bool,
-    /// Counts as a WebSocket, not as another connection.
-    pub(super) is_websocket: bool,
-    /// One of the last places, for requests that operators need.
-    pub(super) is_reserved: bool,
+    /// Against which bound it counts.
+    pub(super) kind: Kind,
     /// To be buried at the end of the iteration.
     pub(super) is_doomed: bool,
+}
+
+/// Whether a peer sends more.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum InputEnd {
+    /// As far as is known.
+    #[default]
+    Open,
+    /// The selector says that it does not: read to the end.
+    HungUp,
+    /// The end was read.
+    Read,
+}
+
+/// As what a connection counts (SPEC section 14).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Kind {
+    /// HTTP.
+    #[default]
+    Ordinary,
+    /// HTTP, on one of the last places, for requests that operators need.
+    Reserved,
+    /// A WebSocket.
+    WebSocket,
 }
 
 #[derive(Debug)]
@@ -87,6 +107,16 @@ impl Connection {
             behind: 0,
             marks: Marks::default(),
         }
+    }
+
+    /// Whether it has one of the last places.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.marks.kind == Kind::Reserved
+    }
+
+    /// Whether it counts as a WebSocket.
+    pub(super) fn is_websocket(&self) -> bool {
+        self.marks.kind == Kind::WebSocket
     }
 
     /// Whether bytes wait for the socket.

@@ -7,7 +7,7 @@ use mio::net::TcpStream;
 
 use super::Worker;
 use super::accept::Accepted;
-use super::connection::Connection;
+use super::connection::{Connection, InputEnd, Kind};
 use super::outbox::ANSWER_BYTES_MAX;
 use super::shared::Place;
 use super::slots::ConnectionKey;
@@ -59,7 +59,9 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        connection.marks.is_reserved = place == Place::Reserved;
+        if place == Place::Reserved {
+            connection.marks.kind = Kind::Reserved;
+        }
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         let registered = registry.register(&mut connection.socket, key.token(), interest);
@@ -75,8 +77,10 @@ impl Worker {
 
     /// The peer sends no more, or the connection is broken: reading tells.
     pub(super) fn hung_up(&mut self, key: ConnectionKey) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.marks.is_hung_up = true;
+        if let Some(connection) = self.connections.get_mut(key)
+            && connection.marks.input_end == InputEnd::Open
+        {
+            connection.marks.input_end = InputEnd::HungUp;
         }
     }
 
@@ -149,7 +153,7 @@ impl Worker {
         }
         let mut ctx = self
             .desk
-            .context(&self.shared, self.now, connection.marks.is_reserved);
+            .context(&self.shared, self.now, connection.is_reserved());
         let out = self.answers.of(key);
         let turn = connection.session.crowded_out(&mut ctx, out);
         self.carry_out(key, turn);
@@ -161,7 +165,7 @@ impl Worker {
             return false;
         };
         let marks = connection.marks;
-        if marks.is_doomed || marks.is_read_closed || marks.reads_again {
+        if marks.is_doomed || marks.input_end == InputEnd::Read || marks.reads_again {
             return false;
         }
         if connection.owes_last_word() {
@@ -181,7 +185,7 @@ impl Worker {
                 self.metrics.bytes_received(count as u64);
                 self.feed(key, &mut buffer[..count]);
                 // A short read has emptied the socket, and the end of input tells of itself.
-                count == buffer.len() || marks.is_hung_up
+                count == buffer.len() || marks.input_end == InputEnd::HungUp
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
@@ -228,7 +232,7 @@ impl Worker {
             }
             let mut ctx = self
                 .desk
-                .context(&self.shared, self.now, connection.marks.is_reserved);
+                .context(&self.shared, self.now, connection.is_reserved());
             let out = self.answers.of(key);
             let turn = connection
                 .session
@@ -262,7 +266,7 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        connection.marks.is_read_closed = true;
+        connection.marks.input_end = InputEnd::Read;
         match connection.session {
             Session::Http(_) => self.begin_close(key, CloseReason::Finished),
             Session::Closing(_) => {

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Worker;
+use super::connection::Kind;
 use super::shared::Stage;
 use super::slots::ConnectionKey;
 use crate::api::error::ErrorCode;
@@ -154,8 +155,7 @@ impl Worker {
         let mut ctx = self.desk.context(&self.shared, self.now, false);
         let out = self.answers.of(key);
         let turn = if has_place {
-            connection.marks.is_websocket = true;
-            connection.marks.is_reserved = false;
+            connection.marks.kind = Kind::WebSocket;
             self.metrics.websocket_opened();
             connection
                 .session

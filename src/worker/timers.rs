@@ -58,7 +58,7 @@ impl Worker {
         };
         let mut ctx = self
             .desk
-            .context(&self.shared, self.now, connection.marks.is_reserved);
+            .context(&self.shared, self.now, connection.is_reserved());
         let turn = connection.session.timeout(&mut ctx, self.answers.of(key));
         self.carry_out(key, turn);
     }
@@ -149,7 +149,7 @@ impl Worker {
             .keys()
             .filter_map(|key| self.connections.get(key))
         {
-            *if connection.marks.is_websocket {
+            *if connection.is_websocket() {
                 &mut websockets
             } else {
                 &mut others
