@@ -38,7 +38,14 @@ impl Server {
         let built = Path::new(env!("CARGO_BIN_EXE_pulsar-proxy"));
         let mut command = Command::new(common.server.as_deref().unwrap_or(built));
         command.args(["--port", "0", "--workers", &common.workers.to_string()]);
-        command.args(arguments).args(&common.server_arg);
+        // What the command line gives replaces what the scenario would.
+        let flag = |argument: &String| argument.split('=').next().map(str::to_owned);
+        let is_given = |argument: &&String| {
+            let mut given = common.server_arg.iter();
+            given.any(|other| flag(other) == flag(argument))
+        };
+        command.args(arguments.iter().filter(|it| !is_given(it)));
+        command.args(&common.server_arg);
         Self::spawn(command, common.verbose)
     }
 
