@@ -39,9 +39,10 @@ fn who_sends_all_the_time_is_told_too() {
             .map(|_| Wire::subscribed(server.addr(), "t"))
             .collect();
         let is_over = AtomicBool::new(false);
+        let stream = |wire: &Wire| wire.stream().try_clone().expect("a descriptor is free");
+        let streams: Vec<TcpStream> = wires.iter().map(stream).collect();
         std::thread::scope(|scope| {
-            for wire in &wires {
-                let mut stream = wire.stream();
+            for mut stream in streams {
                 let ping = test_util::wire::encode(0x89, b"");
                 let is_over = &is_over;
                 scope.spawn(move || {
@@ -50,14 +51,15 @@ fn who_sends_all_the_time_is_told_too() {
                     }
                 });
             }
-            std::thread::sleep(Duration::from_millis(100));
+            wait_until("pings come in", DEADLINE, || {
+                server.metric("proxy_received_bytes_total", &[]) > 50_000.0
+            });
             server.signal("TERM");
-            std::thread::sleep(Duration::from_millis(500));
+            for wire in &mut wires {
+                wire.expect_close(1001);
+            }
             is_over.store(true, Ordering::Relaxed);
         });
-        for wire in &mut wires {
-            wire.expect_close(1001);
-        }
         assert_eq!(server.wait(DEADLINE), Some(0));
     });
 }

@@ -189,6 +189,8 @@ impl Worker {
     }
 
     fn scrape(&mut self, key: ConnectionKey, ticket: &Ticket) -> bool {
+        // Those of the others are up to a second old.
+        self.tell_gauges();
         let stats = self.shared.store.stats();
         let workers: Vec<_> = self
             .shared

@@ -142,7 +142,8 @@ impl Worker {
         }
     }
 
-    fn tell_gauges(&self) {
+    /// Sets the gauges of this worker.
+    pub(super) fn tell_gauges(&self) {
         let (mut websockets, mut others, mut outbox_bytes) = (0, 0, 0);
         for connection in self
             .connections
