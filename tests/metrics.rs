@@ -121,6 +121,21 @@ fn bytes_are_counted_alike_live_and_in_replay() {
 }
 
 #[test]
+fn bytes_written_straight_to_subscribers_count_as_sent() {
+    let server = Server::start(&[]);
+    let mut live = Client::subscribed(server.addr(), &["t"]);
+    let sent = || server.metric("proxy_sent_bytes_total", &[]);
+    let before = sent();
+    // Many pages of metrics would be needed to send as much.
+    let padding = "x".repeat(900_000);
+    server.publish("t", &json!({"padding": padding}));
+    live.read_json();
+    server.wait_for_metric("proxy_deliveries_total", &[], 1.0);
+    let sent = sent() - before;
+    assert!(sent > 900_000.0, "{sent}");
+}
+
+#[test]
 fn websockets_are_counted() {
     with_workers(|workers| {
         let server = Server::start(&["--workers", workers]);

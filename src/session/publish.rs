@@ -62,10 +62,9 @@ pub(super) fn one(
     ctx: &mut Context<'_>,
     out: &mut Vec<u8>,
 ) -> Turn {
-    match parse_one(body, content_type) {
-        Ok(publication) => publish(ticket, false, &[publication], ctx),
-        Err(errors) => invalid(&ticket, &errors, ctx, out),
-    }
+    let parsed = parse_one(body, content_type);
+    let messages = parsed.as_ref().map(std::slice::from_ref);
+    publish_valid(ticket, false, messages, ctx, out)
 }
 
 /// Several messages: all of them valid, or none is published.
@@ -76,9 +75,20 @@ pub(super) fn bulk(
     ctx: &mut Context<'_>,
     out: &mut Vec<u8>,
 ) -> Turn {
-    match parse_bulk(body, content_type) {
-        Ok(publications) => publish(ticket, true, &publications, ctx),
-        Err(errors) => invalid(&ticket, &errors, ctx, out),
+    let parsed = parse_bulk(body, content_type);
+    publish_valid(ticket, true, parsed.as_deref(), ctx, out)
+}
+
+fn publish_valid(
+    ticket: Ticket,
+    is_bulk: bool,
+    messages: Result<&[Publication<'_>], &ValidationErrors>,
+    ctx: &mut Context<'_>,
+    out: &mut Vec<u8>,
+) -> Turn {
+    match messages {
+        Ok(publications) => publish(ticket, is_bulk, publications, ctx),
+        Err(errors) => invalid(&ticket, errors, ctx, out),
     }
 }
 

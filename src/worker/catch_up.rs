@@ -8,8 +8,9 @@ use super::connection::{Accepted, Connection};
 use super::fan_out::{JOB_MESSAGES_MAX, Work};
 use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed, SubscriptionRef};
+use crate::metrics::WorkerMetrics;
 use crate::session::{CloseReason, gap_frame};
-use crate::topic::{Batch, GapReason, Place, Reading};
+use crate::topic::{Batch, GapReason, Message, Place, Reading, TopicStore};
 
 impl Worker {
     /// Gives a connection that reads on by itself a turn, unless it waits for its socket.
@@ -115,24 +116,29 @@ impl Worker {
                     position: last.position(),
                 }),
         };
-        if let Some(meter) = topic.meter.as_ref().filter(|_| taken > 0) {
-            meter.delivered(taken as u64);
-        } else if taken > 0 {
-            topic.meter = store.meter(topic.handle);
-            topic
-                .meter
-                .iter()
-                .for_each(|meter| meter.delivered(taken as u64));
-        }
-        let bytes = frames[..taken]
-            .iter()
-            .map(|frame| frame.frame().len() as u64);
-        self.metrics.delivered(taken as u64, bytes.sum());
+        count(topic, &frames[..taken], store, &self.metrics);
         settle(topic, connection, at, read_to, more || taken < frames.len());
         frames.clear();
         self.frames = frames;
         Ok(())
     }
+}
+
+/// Counts what was delivered from the log.
+fn count(
+    topic: &mut Subscribed,
+    delivered: &[Message],
+    store: &TopicStore,
+    metrics: &WorkerMetrics,
+) {
+    if topic.meter.is_none() {
+        topic.meter = store.meter(topic.handle);
+    }
+    if let Some(meter) = &topic.meter {
+        meter.delivered(delivered.len() as u64);
+    }
+    let bytes = delivered.iter().map(|message| message.frame().len() as u64);
+    metrics.delivered(delivered.len() as u64, bytes.sum());
 }
 
 /// Moves a subscription on, and into the live group when it has reached that. Reaching means that a

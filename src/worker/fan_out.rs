@@ -187,7 +187,8 @@ impl Worker {
             slices: &slices,
             bytes_max: self.limits.outbox_bytes_max,
         };
-        let (mut next, mut writes, mut delivered, mut bytes) = (job.next, 0, 0, 0);
+        let (mut next, mut writes) = (job.next, 0);
+        let (mut delivered, mut bytes, mut sent) = (0, 0, 0);
         let last = job.end.min(job.next.saturating_add(LOOKS_PER_JOB));
         while next < last && writes < most {
             let subscriber = topic.subscriber(next);
@@ -210,6 +211,10 @@ impl Worker {
                 Ok(delivery) => {
                     delivered += delivery.frames as u64;
                     bytes += delivery.bytes as u64;
+                    sent += delivery.sent as u64;
+                    if delivery.told_gap {
+                        self.metrics.gap(GapReason::Trimmed);
+                    }
                     if let Some(place) = delivery.stopped_at {
                         subscriber.stand(Standing::Behind, place);
                         connection.behind += 1;
@@ -227,6 +232,7 @@ impl Worker {
         drop(slices);
         job.next = next;
         self.metrics.delivered(delivered, bytes);
+        self.metrics.bytes_sent(sent);
         if let Some(meter) = &topic.meter {
             meter.delivered(delivered);
         }
@@ -272,11 +278,16 @@ struct FrameBatch<'a> {
 }
 
 /// What became of a batch at one subscriber.
+#[derive(Default)]
 struct Delivery {
     /// Frames that the socket or the outbox took.
     frames: usize,
-    /// Bytes that the socket took at once.
+    /// Their bytes.
     bytes: usize,
+    /// Bytes that the socket took at once.
+    sent: usize,
+    /// It was told of a gap.
+    told_gap: bool,
     /// Behind which place it reads on by itself, when the outbox is at its bound.
     stopped_at: Option<Place>,
 }
@@ -290,6 +301,7 @@ impl FrameBatch<'_> {
     ) -> io::Result<Delivery> {
         let frames = &self.job.frames[..];
         let known = frames.partition_point(|frame| frame.sequence() <= joined.sequence);
+        let mut delivery = Delivery::default();
         let mut direct = !connection.has_outbox() && connection.subscriptions.len() == 1;
         let mut before = further(joined, self.job.before);
         if let Some(gap) = self
@@ -301,35 +313,29 @@ impl FrameBatch<'_> {
             connection.queue_answer(&gap.frame, now);
             before = further(before, gap.lost);
             direct = false;
+            delivery.told_gap = true;
         }
         let fresh = &frames[known..];
         if fresh.is_empty() {
-            return Ok(Delivery {
-                frames: 0,
-                bytes: 0,
-                stopped_at: None,
-            });
+            return Ok(delivery);
         }
-        let (bytes, accepted) = if direct {
+        let (sent, accepted) = if direct {
             connection.write(fresh, &self.slices[known..], self.bytes_max, now)?
         } else {
             self.queue(connection, fresh, now)?
         };
-        let Accepted::First(count) = accepted else {
-            return Ok(Delivery {
-                frames: fresh.len(),
-                bytes,
-                stopped_at: None,
-            });
+        delivery.sent = sent;
+        delivery.frames = match accepted {
+            Accepted::All => fresh.len(),
+            Accepted::First(count) => count,
         };
-        let last = (known + count)
-            .checked_sub(1)
-            .map(|index| place_of(&frames[index]));
-        Ok(Delivery {
-            frames: count,
-            bytes,
-            stopped_at: Some(last.unwrap_or(before)),
-        })
+        let taken = known..known + delivery.frames;
+        delivery.bytes = self.slices[taken.clone()].iter().map(|it| it.len()).sum();
+        if accepted != Accepted::All {
+            let last = frames[..taken.end].last().map(place_of);
+            delivery.stopped_at = Some(last.unwrap_or(before));
+        }
+        Ok(delivery)
     }
 
     /// Queues frames, to be flushed together with those of other topics. An outbox that these have
