@@ -115,9 +115,15 @@ impl HeadDecoder {
         let Some(extent) = self.scanner.scan(input, limits)? else {
             return Ok(None);
         };
-        self.scanner = Scanner::default();
         let head = RequestHead::parse(&input[extent.start..extent.end])?;
+        self.scanner = Scanner::default();
         Ok(Some((head, extent.end)))
+    }
+
+    /// Where the request line of the head that has come in part, or was refused, begins: behind
+    /// ignored empty lines. `None` before its first byte.
+    pub fn request_line_at(&self) -> Option<usize> {
+        self.scanner.request_line_at()
     }
 }
 

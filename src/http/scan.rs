@@ -76,6 +76,11 @@ impl Scanner {
         }))
     }
 
+    /// Where the request line begins, once a byte of it has come.
+    pub(super) fn request_line_at(&self) -> Option<usize> {
+        (self.part != Part::EmptyLine).then_some(self.start)
+    }
+
     // Each part returns what follows it, with `at` behind it, or `None` when the window ends first.
 
     fn empty_line(&mut self, window: &[u8]) -> Result<Option<Part>, HeadError> {

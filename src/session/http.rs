@@ -103,7 +103,12 @@ impl Http {
                         let rest = &input[consumed..];
                         self.begin(&head, rest, ctx, out).behind(consumed)
                     }
-                    Err(error) => self.refuse_head(input, error, ctx, out).behind(input.len()),
+                    Err(error) => {
+                        // Bytes that no request line begins with tell nothing.
+                        let begun_at = decoder.request_line_at().unwrap_or(input.len());
+                        let turn = self.refuse_head(&input[begun_at..], error, ctx, out);
+                        turn.behind(input.len())
+                    }
                 }
             }
             State::Body(_) => self.receive_body(input, ctx, out),
@@ -312,13 +317,13 @@ impl Http {
 
     fn refuse_head(
         &mut self,
-        input: &[u8],
+        head: &[u8],
         error: HeadError,
         ctx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Turn {
         self.state = State::Waiting;
-        let ticket = Ticket::refused(input, error, self.since, ctx);
+        let ticket = Ticket::refused(head, error, self.since, ctx);
         let code = ErrorCode::of_status(error.status());
         let mut refused = Answer::error(code);
         if code == ErrorCode::InvalidRequest {

@@ -39,16 +39,14 @@ impl Ticket {
         }
     }
 
-    /// For a request whose head is refused, with what can be told from the input that begins with it:
+    /// For a request whose head is refused, with what can be told from it, from its request line on:
     /// an answer to `HEAD` has no body, and the id of a request stands on every answer to it.
     pub(super) fn refused(
-        input: &[u8],
+        head: &[u8],
         error: HeadError,
         began_at: u64,
         ctx: &mut Context<'_>,
     ) -> Ticket {
-        let start = input.iter().position(|byte| !b"\r\n".contains(byte));
-        let head = &input[start.unwrap_or(input.len())..];
         // Of a head that is not complete, what has come by now depends on the network.
         let id = error
             .is_of_whole_head()

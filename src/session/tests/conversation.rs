@@ -47,6 +47,11 @@ pub(super) const LIMITS: SessionLimits = SessionLimits {
     has_echo: true,
 };
 
+thread_local! {
+    /// A budget is never freed, so the conversations of a thread, millions when fuzzing, share one.
+    static BUDGET: &'static Budget = Budget::new(1 << 24);
+}
+
 /// One client and its server.
 pub(super) struct Conversation {
     pub(super) session: Session,
@@ -118,7 +123,7 @@ impl Conversation {
             closed: None,
             is_over: false,
             held: Vec::new(),
-            store: TopicStore::new(limits, 1, Epoch::new(7), Budget::new(1 << 24)),
+            store: TopicStore::new(limits, 1, Epoch::new(7), BUDGET.with(|budget| *budget)),
             outcome: Outcome::default(),
             subscriptions: Vec::new(),
             next_local: 0,

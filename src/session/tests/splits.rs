@@ -73,6 +73,10 @@ fn refusals() {
         vec![b'a'; 100],
     ];
     any_split_is_the_same(&long.concat(), "PAYLOAD_TOO_LARGE");
+    for front in ["\n", "\r\n\r\n\r\n\r\n\r\n", " ", "\0"] {
+        let bytes = [front.as_bytes(), &request("HEAD", "/ready", "")].concat();
+        any_split_is_the_same(&bytes, "malformed request line");
+    }
 }
 
 #[test]

@@ -123,6 +123,9 @@ fn end(mut conversation: Conversation) {
     if conversation.closed.is_none() && conversation.now.monotonic_micros & 1 == 0 {
         conversation.end(CloseReason::Draining, "draining");
     }
+    if conversation.closed.is_none() && conversation.now.monotonic_micros & 2 == 0 {
+        conversation.crowd_out();
+    }
     conversation.pass(200 * SECOND);
     assert!(conversation.is_over, "nobody stays for ever");
 }
