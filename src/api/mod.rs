@@ -5,6 +5,7 @@ pub mod command;
 pub mod delivery;
 pub mod error;
 mod json;
+pub mod offset;
 pub mod origin;
 pub mod publish;
 pub mod reply;

@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 const PREFIX: &[u8; 4] = b"msg_";
-const POSITION_CHARS: usize = 14;
-const EPOCH_CHARS: usize = 4;
-const HASH_CHARS: usize = 12;
+pub(super) const POSITION_CHARS: usize = 14;
+pub(super) const EPOCH_CHARS: usize = 4;
+pub(super) const HASH_CHARS: usize = 12;
 
 /// Place of a message in its topic as the outside sees it: milliseconds and counter, the two
 /// numbers of a Valkey stream id. Strictly increasing within a topic.
@@ -50,12 +50,12 @@ impl Position {
         self.words[2] & Self::COUNTER_MAX
     }
 
-    fn bits(self) -> u128 {
+    pub(super) fn bits(self) -> u128 {
         let [high, middle, low] = self.words.map(u128::from);
         high << 64 | middle << 32 | low
     }
 
-    fn from_bits(bits: u128) -> Position {
+    pub(super) fn from_bits(bits: u128) -> Position {
         Position {
             words: [(bits >> 64) as u32, (bits >> 32) as u32, bits as u32],
         }
@@ -83,7 +83,7 @@ impl std::fmt::Debug for Position {
 /// 20 random bits, chosen at each empty start of the store: positions of another epoch say nothing
 /// about this one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Epoch(u32);
+pub struct Epoch(pub(super) u32);
 
 impl Epoch {
     /// The epoch of these bits; only the lower 20 count.
@@ -94,7 +94,7 @@ impl Epoch {
 
 /// The first 60 bits of SHA-256 of a topic's UTF-8 name: the same on every server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct TopicHash(u64);
+pub struct TopicHash(pub(super) u64);
 
 impl TopicHash {
     /// The hash of a topic's name.
@@ -167,14 +167,16 @@ impl std::fmt::Display for MessageId {
     }
 }
 
-fn encode_bits(mut bits: u128, text: &mut [u8]) {
+/// Writes the lowest bits, five a character, as many as `text` has room for.
+pub(super) fn encode_bits(mut bits: u128, text: &mut [u8]) {
     for byte in text.iter_mut().rev() {
         *byte = ALPHABET[(bits & 31) as usize];
         bits >>= 5;
     }
 }
 
-fn decode_bits(text: &[u8]) -> Result<u128, MessageIdError> {
+/// Reads what [`encode_bits`] wrote: at most 25 characters.
+pub(super) fn decode_bits(text: &[u8]) -> Result<u128, MessageIdError> {
     text.iter().try_fold(0, |bits, byte| {
         let value = match byte {
             b'0'..=b'9' => byte - b'0',

@@ -4,6 +4,7 @@
 //! from a [`Place`]. It knows which workers care about a topic, never their connections.
 
 mod budget;
+mod cursor;
 mod eviction;
 mod freed;
 mod history;
@@ -22,6 +23,7 @@ mod subscription;
 mod model_tests;
 
 pub use budget::{Budget, Charge};
+pub use cursor::{Cursor, CursorError};
 pub use history::{HistoryLimits, Place};
 pub use id::{Epoch, MessageId, MessageIdError, Position, TopicHash};
 pub use interest::{LocalTopic, News, WORKERS_MAX, WorkerIndex};
