@@ -2,6 +2,7 @@
 //! answers. No sockets and no clocks; sessions drive this.
 
 pub mod command;
+pub mod consumer;
 pub mod delivery;
 pub mod error;
 mod json;

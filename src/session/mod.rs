@@ -32,8 +32,9 @@ use websocket::WebSocket;
 
 use crate::api::command::CommandError;
 use crate::api::error::ErrorCode;
+use crate::api::offset::Offset;
 use crate::api::reply::{self, Resume};
-use crate::topic::{Gap, Start, TopicName};
+use crate::topic::{Gap, TopicName};
 use crate::ws::handshake::Accept;
 
 /// A conversation.
@@ -80,7 +81,7 @@ pub struct SubscribeRequest {
     /// As asked; a name may come twice.
     pub topics: Vec<TopicName>,
     /// Where to start, in each of them.
-    pub start: Start,
+    pub offset: Offset,
     /// When the client is too slow it goes on behind what is lost.
     pub skips: bool,
     /// The answer tells positions.

@@ -220,7 +220,7 @@ fn open(
         }
         Ok(Command::Unsubscribe { topics }) => Turn::effect(Effect::Unsubscribe(topics)),
         // At most once: delivered is delivered.
-        Ok(Command::Ack { .. }) => Turn::default(),
+        Ok(Command::Ack { .. } | Command::Nack { .. }) => Turn::default(),
         Ok(Command::Ping) => {
             let timestamp = ctx.now.timestamp();
             append_text(ctx, out, |json| reply::pong(json, timestamp.as_str()));
@@ -239,7 +239,7 @@ fn open(
 fn request(subscribe: Subscribe<'_>) -> SubscribeRequest {
     SubscribeRequest {
         topics: subscribe.topics,
-        start: subscribe.start,
+        offset: subscribe.offset,
         skips: subscribe.on_lag == OnLag::Skip,
         tell_positions: subscribe.tell_positions,
     }

@@ -60,10 +60,10 @@ impl Worker {
             return Err(CommandError::new(CommandErrorCode::LimitExceeded, message));
         };
         let vacant = self.topics.vacant();
-        let result = self
-            .shared
-            .store
-            .subscribe(name, self.index, vacant, request.start);
+        let result =
+            self.shared
+                .store
+                .subscribe(name, self.index, vacant, request.offset.start(name));
         self.metrics
             .storage_operation(StorageOperation::Subscribe, result.is_ok(), 1);
         let subscribed = result.map_err(|error| refusal_of(&error))?;

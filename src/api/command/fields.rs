@@ -18,11 +18,18 @@ pub(super) struct Fields<'m> {
     pub(super) client_id: Option<Given<'m>>,
     pub(super) offset: Option<Given<'m>>,
     pub(super) on_lag: Option<Given<'m>>,
+    pub(super) delivery_mode: Option<Given<'m>>,
+    pub(super) ack_timeout: Option<Given<'m>>,
+    pub(super) window: Option<Given<'m>>,
+    pub(super) max_deliveries: Option<Given<'m>>,
+    pub(super) reset: Option<Given<'m>>,
+    pub(super) group: Option<Given<'m>>,
+    pub(super) heartbeat: Option<Given<'m>>,
     pub(super) message_id: Option<Given<'m>>,
-    /// A member of `subscribe` that the contract names and this version does not know.
-    pub(super) unbuilt_of_subscribe: Option<&'static str>,
-    /// The same of `ack`.
-    pub(super) unbuilt_of_ack: Option<&'static str>,
+    pub(super) message_ids: Option<Given<'m>>,
+    pub(super) cumulative: Option<Given<'m>>,
+    pub(super) confirm: Option<Given<'m>>,
+    pub(super) delay: Option<Given<'m>>,
 }
 
 /// The value of a member, as far as any rule looks at it.
@@ -31,6 +38,10 @@ pub(super) enum Given<'m> {
     Text(Cow<'m, str>),
     /// A list of strings: the first [`NAMES_MAX`] of them, and how many there are.
     Names(Vec<Cow<'m, str>>, usize),
+    /// Integers beyond 2 to the power of 53 are rounded; no bound is near them.
+    Number(f64),
+    Bool(bool),
+    Null,
     Other,
 }
 
@@ -42,16 +53,18 @@ enum Key {
     ClientId,
     Offset,
     OnLag,
-    MessageId,
     DeliveryMode,
     AckTimeout,
     Window,
     MaxDeliveries,
     Reset,
     Group,
+    Heartbeat,
+    MessageId,
     MessageIds,
     Cumulative,
     Confirm,
+    Delay,
     #[serde(other)]
     Unknown,
 }
@@ -74,41 +87,33 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
         let mut fields = Fields::default();
         while let Some(key) = map.next_key::<Key>()? {
-            let (of_subscribe, of_ack) =
-                (&mut fields.unbuilt_of_subscribe, &mut fields.unbuilt_of_ack);
-            match key {
-                Key::Type => fields.kind = Some(map.next_value()?),
-                Key::Topics => fields.topics = Some(map.next_value()?),
-                Key::ClientId => fields.client_id = Some(map.next_value()?),
-                Key::Offset => fields.offset = Some(map.next_value()?),
-                Key::OnLag => fields.on_lag = Some(map.next_value()?),
-                Key::MessageId => fields.message_id = Some(map.next_value()?),
-                Key::DeliveryMode => note(&mut map, of_subscribe, "delivery_mode")?,
-                Key::AckTimeout => note(&mut map, of_subscribe, "ack_timeout")?,
-                Key::Window => note(&mut map, of_subscribe, "window")?,
-                Key::MaxDeliveries => note(&mut map, of_subscribe, "max_deliveries")?,
-                Key::Reset => note(&mut map, of_subscribe, "reset")?,
-                Key::Group => note(&mut map, of_subscribe, "group")?,
-                Key::MessageIds => note(&mut map, of_ack, "message_ids")?,
-                Key::Cumulative => note(&mut map, of_ack, "cumulative")?,
-                Key::Confirm => note(&mut map, of_ack, "confirm")?,
+            let member = match key {
+                Key::Type => &mut fields.kind,
+                Key::Topics => &mut fields.topics,
+                Key::ClientId => &mut fields.client_id,
+                Key::Offset => &mut fields.offset,
+                Key::OnLag => &mut fields.on_lag,
+                Key::DeliveryMode => &mut fields.delivery_mode,
+                Key::AckTimeout => &mut fields.ack_timeout,
+                Key::Window => &mut fields.window,
+                Key::MaxDeliveries => &mut fields.max_deliveries,
+                Key::Reset => &mut fields.reset,
+                Key::Group => &mut fields.group,
+                Key::Heartbeat => &mut fields.heartbeat,
+                Key::MessageId => &mut fields.message_id,
+                Key::MessageIds => &mut fields.message_ids,
+                Key::Cumulative => &mut fields.cumulative,
+                Key::Confirm => &mut fields.confirm,
+                Key::Delay => &mut fields.delay,
                 Key::Unknown => {
                     map.next_value::<IgnoredAny>()?;
+                    continue;
                 }
-            }
+            };
+            *member = Some(map.next_value()?);
         }
         Ok(fields)
     }
-}
-
-/// Skips a value and remembers the name of its member.
-fn note<'de, A: MapAccess<'de>>(
-    map: &mut A,
-    unbuilt: &mut Option<&'static str>,
-    name: &'static str,
-) -> Result<(), A::Error> {
-    *unbuilt = Some(name);
-    map.next_value::<IgnoredAny>().map(|_| ())
 }
 
 impl<'de> Deserialize<'de> for Given<'de> {
@@ -159,23 +164,23 @@ impl<'de> Visitor<'de> for GivenVisitor {
         Ok(Given::Other)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Given<'de>, E> {
-        Ok(Given::Other)
+    fn visit_bool<E>(self, value: bool) -> Result<Given<'de>, E> {
+        Ok(Given::Bool(value))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Given<'de>, E> {
-        Ok(Given::Other)
+    fn visit_i64<E>(self, number: i64) -> Result<Given<'de>, E> {
+        Ok(Given::Number(number as f64))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Given<'de>, E> {
-        Ok(Given::Other)
+    fn visit_u64<E>(self, number: u64) -> Result<Given<'de>, E> {
+        Ok(Given::Number(number as f64))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Given<'de>, E> {
-        Ok(Given::Other)
+    fn visit_f64<E>(self, number: f64) -> Result<Given<'de>, E> {
+        Ok(Given::Number(number))
     }
 
     fn visit_unit<E>(self) -> Result<Given<'de>, E> {
-        Ok(Given::Other)
+        Ok(Given::Null)
     }
 }

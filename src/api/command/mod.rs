@@ -1,19 +1,29 @@
 //! WebSocket messages of clients: text to [`Command`], or to what is wrong (SPEC section 5).
 
+mod error;
 mod fields;
+mod rules;
 
 use std::borrow::Cow;
 
 use serde_json::error::Category;
 
-use crate::topic::{MessageId, Start, TopicName};
+use crate::api::consumer::AtLeastOnce;
+use crate::api::offset::Offset;
+use crate::topic::TopicName;
 
 use fields::{Fields, Given, NAMES_MAX};
 
+pub use error::{CommandError, CommandErrorCode};
+
 /// Most topics of one `subscribe`.
 pub const TOPICS_MAX: usize = 50;
-/// Most characters of a `client_id`.
-const CLIENT_ID_CHARS_MAX: usize = 255;
+/// Most ids in the `message_ids` of one `ack`.
+pub const ACK_IDS_MAX: usize = NAMES_MAX;
+/// Most seconds between two heartbeats that a client may ask for.
+pub const HEARTBEAT_SECONDS_MAX: u16 = 3600;
+/// Longest `delay` of a `nack`, in seconds.
+pub const NACK_DELAY_SECONDS_MAX: u16 = 3600;
 /// Most characters of an unknown type that the answer repeats.
 const TYPE_CHARS_MAX: usize = 64;
 
@@ -27,10 +37,21 @@ pub enum Command<'m> {
         /// As asked; a name may come twice.
         topics: Vec<TopicName>,
     },
-    /// A message was received.
+    /// Messages were received.
     Ack {
+        /// As sent; need not be ids. 1 to [`ACK_IDS_MAX`], and one more where both members came.
+        ids: Vec<Cow<'m, str>>,
+        /// In the topic of each id, all that was delivered before it was received too.
+        cumulative: bool,
+        /// The client wants an answer.
+        confirm: bool,
+    },
+    /// A message could not be worked on: deliver it again.
+    Nack {
         /// As sent; need not be an id.
         message_id: Cow<'m, str>,
+        /// Not before this many microseconds, at most [`NACK_DELAY_SECONDS_MAX`].
+        delay: u64,
     },
     /// Answer me.
     Ping,
@@ -44,9 +65,14 @@ pub struct Subscribe<'m> {
     /// Who subscribes: 1 to 255 characters.
     pub client_id: Cow<'m, str>,
     /// Where to start.
-    pub start: Start,
+    pub offset: Offset,
     /// What to do when the client is too slow.
     pub on_lag: OnLag,
+    /// Messages are owed until they are acknowledged; `None` for at most once. The `client_id` in
+    /// it is that of the command.
+    pub delivery: Option<AtLeastOnce>,
+    /// Seconds between heartbeats, 1 to [`HEARTBEAT_SECONDS_MAX`], if the client wants any.
+    pub heartbeat: Option<u16>,
     /// The answer tells positions: the client knows what the first clients of this interface did
     /// not.
     pub tell_positions: bool,
@@ -72,89 +98,6 @@ pub enum OnLag {
     Skip,
 }
 
-/// The code of an `error` message.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum CommandErrorCode {
-    /// The subscription was not made.
-    Subscription,
-    /// No such type of message.
-    UnknownMessageType,
-    /// The message cannot be understood or breaks a rule.
-    Processing,
-    /// A bound of the connection was reached.
-    LimitExceeded,
-}
-
-impl CommandErrorCode {
-    /// The code as text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CommandErrorCode::Subscription => "SUBSCRIPTION_ERROR",
-            CommandErrorCode::UnknownMessageType => "UNKNOWN_MESSAGE_TYPE",
-            CommandErrorCode::Processing => "PROCESSING_ERROR",
-            CommandErrorCode::LimitExceeded => "LIMIT_EXCEEDED",
-        }
-    }
-}
-
-/// A message that is answered with `error`.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct CommandError {
-    /// The code.
-    pub code: CommandErrorCode,
-    /// What was wrong, in one sentence of bounded length.
-    pub message: String,
-    /// The member that was wrong.
-    pub field: Option<&'static str>,
-}
-
-impl CommandError {
-    /// An error that no single member is to blame for.
-    pub fn new(code: CommandErrorCode, message: impl Into<String>) -> CommandError {
-        CommandError {
-            code,
-            message: message.into(),
-            field: None,
-        }
-    }
-
-    /// A binary frame came.
-    pub fn binary() -> CommandError {
-        Self::new(CommandErrorCode::Processing, "messages must be text frames")
-    }
-
-    /// No `subscribe` came in time.
-    pub fn late() -> CommandError {
-        Self::new(
-            CommandErrorCode::Processing,
-            "no subscribe message came in time",
-        )
-        .of_subscribe()
-    }
-
-    /// The same as the reason why there is no subscription, which is what every error in place of
-    /// a connection's first subscribe is.
-    #[must_use]
-    pub fn of_subscribe(self) -> CommandError {
-        if self.code == CommandErrorCode::Subscription {
-            return self;
-        }
-        CommandError {
-            code: CommandErrorCode::Subscription,
-            message: format!("Failed to subscribe: {}", self.message),
-            ..self
-        }
-    }
-
-    fn of_field(field: &'static str, message: impl Into<String>) -> CommandError {
-        CommandError {
-            field: Some(field),
-            ..Self::new(CommandErrorCode::Processing, message)
-        }
-    }
-}
-
 /// Reads the first message of a connection, which must be a `subscribe`; its `type` may be left
 /// out.
 ///
@@ -163,8 +106,8 @@ impl CommandError {
 pub fn parse_first(text: &str) -> Result<Subscribe<'_>, CommandError> {
     read(text)
         .and_then(|fields| match &fields.kind {
-            None => subscribe(fields),
-            Some(Given::Text(kind)) if kind == "subscribe" => subscribe(fields),
+            None => rules::subscribe(fields),
+            Some(Given::Text(kind)) if kind == "subscribe" => rules::subscribe(fields),
             Some(_) => Err(CommandError::of_field(
                 "type",
                 "the first message must be of type subscribe",
@@ -183,11 +126,12 @@ pub fn parse(text: &str) -> Result<Command<'_>, CommandError> {
         return Err(CommandError::of_field("type", "type must be a string"));
     };
     match kind.as_ref() {
-        "subscribe" => subscribe(fields).map(Command::Subscribe),
+        "subscribe" => rules::subscribe(fields).map(Command::Subscribe),
         "unsubscribe" => Ok(Command::Unsubscribe {
-            topics: topics(fields.topics, NAMES_MAX)?,
+            topics: rules::topics(fields.topics, NAMES_MAX)?,
         }),
-        "ack" => ack(fields),
+        "ack" => rules::ack(fields),
+        "nack" => rules::nack(fields),
         "ping" => Ok(Command::Ping),
         unknown => Err(unknown_type(unknown)),
     }
@@ -210,102 +154,6 @@ fn unknown_type(kind: &str) -> CommandError {
         CommandErrorCode::UnknownMessageType,
         format!("Unknown message type: {short}{dots}"),
     )
-}
-
-fn ack(fields: Fields<'_>) -> Result<Command<'_>, CommandError> {
-    supported(fields.unbuilt_of_ack)?;
-    match fields.message_id {
-        Some(Given::Text(message_id)) => Ok(Command::Ack { message_id }),
-        _ => Err(CommandError::of_field(
-            "message_id",
-            "message_id must be a string",
-        )),
-    }
-}
-
-fn subscribe(fields: Fields<'_>) -> Result<Subscribe<'_>, CommandError> {
-    supported(fields.unbuilt_of_subscribe)?;
-    let topics = topics(fields.topics, TOPICS_MAX)?;
-    let client_id = client_id(fields.client_id)?;
-    let start = start(fields.offset.as_ref())?;
-    let tell_positions = fields.on_lag.is_some() || start != Start::Last;
-    Ok(Subscribe {
-        topics,
-        client_id,
-        start,
-        on_lag: on_lag(fields.on_lag.as_ref())?,
-        tell_positions,
-    })
-}
-
-/// A member that the contract names is never swallowed.
-fn supported(unbuilt: Option<&'static str>) -> Result<(), CommandError> {
-    match unbuilt {
-        None => Ok(()),
-        Some(name) => Err(CommandError::of_field(
-            name,
-            format!("{name} is not supported by this version"),
-        )),
-    }
-}
-
-fn topics(given: Option<Given<'_>>, max: usize) -> Result<Vec<TopicName>, CommandError> {
-    let wrong = |message: String| CommandError::of_field("topics", message);
-    let Some(Given::Names(names, count)) = given else {
-        return Err(wrong("topics must be a list of names".to_owned()));
-    };
-    if count == 0 || count > max {
-        return Err(wrong(format!(
-            "topics must have 1 to {max} names, not {count}"
-        )));
-    }
-    names
-        .iter()
-        .map(|name| TopicName::parse(name).map_err(|error| wrong(error.to_string())))
-        .collect()
-}
-
-fn client_id(given: Option<Given<'_>>) -> Result<Cow<'_, str>, CommandError> {
-    match given {
-        Some(Given::Text(id))
-            if !id.is_empty() && id.chars().nth(CLIENT_ID_CHARS_MAX).is_none() =>
-        {
-            Ok(id)
-        }
-        _ => Err(CommandError::of_field(
-            "client_id",
-            "client_id must be a string of 1 to 255 characters",
-        )),
-    }
-}
-
-/// A string that names no place is a failed subscription, also in later messages.
-fn start(offset: Option<&Given<'_>>) -> Result<Start, CommandError> {
-    let text = match offset {
-        None => return Ok(Start::Last),
-        Some(Given::Text(text)) => text.as_ref(),
-        Some(_) => return Err(CommandError::of_field("offset", "offset must be a string")),
-    };
-    match text {
-        "last" => Ok(Start::Last),
-        "earliest" => Ok(Start::Earliest),
-        _ => MessageId::parse(text).map(Start::Behind).map_err(|_| {
-            CommandError::of_field("offset", "offset must be last, earliest or a message id")
-                .of_subscribe()
-        }),
-    }
-}
-
-fn on_lag(given: Option<&Given<'_>>) -> Result<OnLag, CommandError> {
-    match given {
-        None => Ok(OnLag::default()),
-        Some(Given::Text(text)) if text == "disconnect" => Ok(OnLag::Disconnect),
-        Some(Given::Text(text)) if text == "skip" => Ok(OnLag::Skip),
-        Some(_) => Err(CommandError::of_field(
-            "on_lag",
-            "on_lag must be disconnect or skip",
-        )),
-    }
 }
 
 #[cfg(test)]

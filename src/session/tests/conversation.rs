@@ -329,7 +329,9 @@ impl Conversation {
             }
             let local = self.next_local;
             self.next_local += 1;
-            let subscribed = self.store.subscribe(name, 0, local, request.start);
+            let subscribed = self
+                .store
+                .subscribe(name, 0, local, request.offset.start(name));
             let has_room = self.subscriptions.len() < SUBSCRIPTIONS_MAX;
             let Some(subscribed) = subscribed.ok().filter(|_| has_room) else {
                 let refused = self.subscriptions.split_off(known);

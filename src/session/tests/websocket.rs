@@ -94,7 +94,7 @@ fn the_first_message_must_be_a_subscribe() {
         r#"{"type":"subscribe","topics":[],"client_id":"c"}"#,
         r#"{"type":"subscribe","topics":["a"]}"#,
         r#"{"type":"subscribe","topics":["a"],"client_id":"c","offset":"msg_x"}"#,
-        r#"{"type":"subscribe","topics":["a"],"client_id":"c","group":"g"}"#,
+        r#"{"type":"subscribe","topics":["a"],"client_id":"c","window":0}"#,
         r#"{"topics":["a b"],"client_id":"c"}"#,
         "[]",
         "no JSON",
@@ -256,15 +256,12 @@ fn later_errors_do_not_end_it() {
     let mut conversation = Conversation::subscribed();
     let cases = [
         (r#"{"type":"shout"}"#, "UNKNOWN_MESSAGE_TYPE"),
-        (
-            r#"{"type":"nack","message_id":"x"}"#,
-            "UNKNOWN_MESSAGE_TYPE",
-        ),
+        (r#"{"type":"nack","message_id":5}"#, "PROCESSING_ERROR"),
         (r#"{"type":"auth","token":"x"}"#, "UNKNOWN_MESSAGE_TYPE"),
         (r#"{"topics":["a"],"client_id":"c"}"#, "PROCESSING_ERROR"),
         (r#"{"type":"subscribe","topics":["a"]}"#, "PROCESSING_ERROR"),
         (
-            r#"{"type":"subscribe","topics":["b"],"client_id":"c","group":"g"}"#,
+            r#"{"type":"subscribe","topics":["b"],"client_id":"c","window":0}"#,
             "PROCESSING_ERROR",
         ),
         (
