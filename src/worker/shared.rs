@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::fanout::Doorbell;
 use crate::metrics::WorkerMetrics;
 use crate::moment::{Moment, micros};
-use crate::topic::TopicStore;
+use crate::topic::{TopicName, TopicStore};
 
 /// A worker whose loop has not come round for so long, while it had something to do, is stalled.
 const STALL_MICROS: u64 = 5_000_000;
@@ -23,6 +23,8 @@ pub struct Shared {
     pub access: AccessPolicy,
     /// All messages.
     pub store: TopicStore,
+    /// Where messages go whose deliveries are used up; without it they are dropped.
+    pub dead_letter_topic: Option<TopicName>,
     /// Connections of all workers.
     pub places: Places,
     /// How far the server's life is.
