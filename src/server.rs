@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::api::origin::AccessPolicy;
 use crate::config::{AllowedHosts, Config, ConfigError, HTTP_CONNECTIONS_RESERVED};
 use crate::fanout::{self, mailbox};
+use crate::idempotency::Idempotency;
 use crate::moment::micros;
 use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicName, TopicStore, WorkerIndex};
 use crate::worker::{Clock, Lifecycle, Peers, Places, Shared, Stage, Worker, WorkerState};
@@ -266,6 +267,7 @@ fn build_shared(
             HTTP_CONNECTIONS_RESERVED,
         ),
         dead_letter_topic,
+        idempotency: Idempotency::new(config.idempotency_bytes_max),
         lifecycle: Lifecycle::default(),
         clock: Clock::start(),
         workers: (0..config.workers).map(|_| WorkerState::new()).collect(),

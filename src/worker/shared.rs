@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::api::origin::AccessPolicy;
 use crate::config::Config;
 use crate::fanout::Doorbell;
+use crate::idempotency::Idempotency;
 use crate::metrics::WorkerMetrics;
 use crate::moment::{Moment, micros};
 use crate::topic::{TopicName, TopicStore};
@@ -25,6 +26,8 @@ pub struct Shared {
     pub store: TopicStore,
     /// Where messages go whose deliveries are used up; without it they are dropped.
     pub dead_letter_topic: Option<TopicName>,
+    /// First answers to publish requests that may be repeated.
+    pub idempotency: Idempotency,
     /// Connections of all workers.
     pub places: Places,
     /// How far the server's life is.
