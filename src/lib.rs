@@ -48,6 +48,7 @@
 //! | [`api`] | what bytes ask for, and the JSON of answers |
 //! | [`session`] | a client's conversation without its socket: bytes and time in, bytes and effects out |
 //! | [`topic`] | messages in memory: names, ids, logs, interest, budget; no sockets, no threads |
+//! | [`idempotency`] | first answers to publish requests that a client may repeat |
 //! | [`fanout`] | mailboxes and doorbells between workers |
 //! | [`worker`] | the loop; the only code that does I/O with clients |
 //! | [`server`] | binds, builds, starts, stops: who talks to whom |
@@ -63,6 +64,7 @@ pub mod cli;
 pub mod config;
 pub mod fanout;
 pub mod http;
+pub mod idempotency;
 pub mod logging;
 pub mod metrics;
 pub mod moment;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use pulsar_proxy::cli::{self, Refusal, Start, Surroundings};
 use pulsar_proxy::config::Config;
-use pulsar_proxy::{logging, server};
+use pulsar_proxy::logging;
+use pulsar_proxy::server::{self, StartError};
 
 /// A wrong flag, setting or file; the operator must change something before the next start.
 const EXIT_WRONG_SETTINGS: u8 = 2;
@@ -43,6 +44,7 @@ fn run(config: Config) -> ExitCode {
             );
             server.run()
         }
+        Err(StartError::Settings(error)) => refuse(&Refusal::Config(error)),
         Err(error) => {
             tracing::error!(critical = true, "{error}");
             ExitCode::FAILURE

@@ -15,10 +15,11 @@ use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::api::origin::AccessPolicy;
-use crate::config::{AllowedHosts, Config, HTTP_CONNECTIONS_RESERVED};
+use crate::config::{AllowedHosts, Config, ConfigError, HTTP_CONNECTIONS_RESERVED};
 use crate::fanout::{self, mailbox};
+use crate::idempotency::Idempotency;
 use crate::moment::micros;
-use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicStore, WorkerIndex};
+use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicName, TopicStore, WorkerIndex};
 use crate::worker::{Clock, Lifecycle, Peers, Places, Shared, Stage, Worker, WorkerState};
 
 /// Items that a mailbox holds; when it is full the receiver looks at all its topics.
@@ -44,6 +45,9 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// A setting breaks a rule that only the part it is for knows.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
     /// The system gave no selector, waker, thread or random bits.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -77,8 +81,9 @@ enum Waited {
 /// Binds, builds the workers and starts them.
 ///
 /// # Errors
-/// When the address cannot be had, or the system lacks something.
+/// When a setting is wrong, the address cannot be had, or the system lacks something.
 pub fn start(config: Config) -> Result<Server, StartError> {
+    let dead_letter_topic = dead_letter_topic(&config)?;
     raise_descriptor_limit(&config);
     let listeners = listen(config.address(), config.workers).map_err(|error| StartError::Bind {
         address: config.address(),
@@ -86,7 +91,7 @@ pub fn start(config: Config) -> Result<Server, StartError> {
     })?;
     let address = listeners[0].local_addr()?;
     let workers = config.workers;
-    let shared = Arc::new(build_shared(config)?);
+    let shared = Arc::new(build_shared(config, dead_letter_topic)?);
 
     let polls = (0..workers)
         .map(|_| Poll::new())
@@ -217,7 +222,20 @@ impl Server {
     }
 }
 
-fn build_shared(config: Config) -> Result<Shared, StartError> {
+fn dead_letter_topic(config: &Config) -> Result<Option<TopicName>, ConfigError> {
+    let Some(given) = &config.dead_letter_topic else {
+        return Ok(None);
+    };
+    TopicName::parse(&given.text).map(Some).map_err(|_| {
+        let allowed = "a topic name: 1 to 255 letters, numbers, - and _, not only - and _";
+        given.refused("dead-letter-topic", allowed.to_owned())
+    })
+}
+
+fn build_shared(
+    config: Config,
+    dead_letter_topic: Option<TopicName>,
+) -> Result<Shared, StartError> {
     let mut epoch = [0; 4];
     getrandom::fill(&mut epoch).map_err(io::Error::from)?;
     let limits = StoreLimits {
@@ -248,6 +266,8 @@ fn build_shared(config: Config) -> Result<Shared, StartError> {
             config.http_connections_max,
             HTTP_CONNECTIONS_RESERVED,
         ),
+        dead_letter_topic,
+        idempotency: Idempotency::new(config.idempotency_bytes_max),
         lifecycle: Lifecycle::default(),
         clock: Clock::start(),
         workers: (0..config.workers).map(|_| WorkerState::new()).collect(),

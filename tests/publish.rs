@@ -284,23 +284,6 @@ fn messages_of_one_bulk_stay_together_in_order() {
 }
 
 #[test]
-fn an_idempotency_key_is_not_implemented() {
-    let server = Server::start(&[]);
-    let mut http = Http::open(server.addr());
-    for (path, body) in [
-        (ONE, r#"{"topic":"t","payload":{}}"#),
-        (BULK, r#"{"messages":[{"topic":"t","payload":{}}]}"#),
-    ] {
-        let headers = [
-            ("Content-Type", "application/json"),
-            ("Idempotency-Key", "k1"),
-        ];
-        let response = http.request("POST", path, &headers, body.as_bytes());
-        response.assert_error(501, "NOT_IMPLEMENTED");
-    }
-}
-
-#[test]
 fn a_message_whose_ttl_ran_out_is_not_replayed_and_is_no_gap() {
     with_workers(|workers| {
         let server = Server::start(&["--workers", workers]);

@@ -191,6 +191,29 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_dead_letter_topic_that_is_no_topic_name_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let allowed = "allowed is a topic name: 1 to 255 letters, numbers, - and _, not only - and _";
+    assert_eq!(
+        refused(
+            directory.path(),
+            &["--dead-letter-topic", "a b", "--log-level=error"],
+            &[]
+        ),
+        format!(
+            "pulsar-proxy: the setting dead-letter-topic, given by --dead-letter-topic, cannot be \
+             \"a b\": {allowed}"
+        )
+    );
+    let environment = [("PULSAR_DEAD_LETTER_TOPIC", "--")];
+    let sentence = refused(directory.path(), &[], &environment);
+    assert!(
+        sentence.contains("variable PULSAR_DEAD_LETTER_TOPIC"),
+        "{sentence}"
+    );
+}
+
+#[test]
 fn unknown_flags_are_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let arguments: [&[&str]; 4] = [

@@ -2,7 +2,8 @@
 
 use super::json::{append_number, append_string};
 
-/// What went wrong, as the member `error` says it. Each code has one status.
+/// What went wrong, as the member `error` says it. Each code has one status, and each status one
+/// code that stands for it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ErrorCode {
     /// Malformed HTTP.
@@ -21,6 +22,8 @@ pub enum ErrorCode {
     UriTooLong,
     /// The body breaks the rules of its route.
     ValidationError,
+    /// The key of an earlier request came with another one.
+    IdempotencyKeyReused,
     /// The path speaks WebSocket only.
     UpgradeRequired,
     /// The head is over the limit.
@@ -37,7 +40,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [ErrorCode; 14] = [
+    pub const ALL: [ErrorCode; 15] = [
         ErrorCode::InvalidRequest,
         ErrorCode::Forbidden,
         ErrorCode::NotFound,
@@ -46,6 +49,7 @@ impl ErrorCode {
         ErrorCode::PayloadTooLarge,
         ErrorCode::UriTooLong,
         ErrorCode::ValidationError,
+        ErrorCode::IdempotencyKeyReused,
         ErrorCode::UpgradeRequired,
         ErrorCode::HeadersTooLarge,
         ErrorCode::InternalError,
@@ -54,7 +58,7 @@ impl ErrorCode {
         ErrorCode::HttpVersionNotSupported,
     ];
 
-    /// The code of an answer with this status; [`ErrorCode::InternalError`] when none has it.
+    /// The code that stands for this status; [`ErrorCode::InternalError`] when none has it.
     pub fn of_status(status: u16) -> ErrorCode {
         Self::ALL
             .into_iter()
@@ -72,7 +76,7 @@ impl ErrorCode {
             ErrorCode::RequestTimeout => 408,
             ErrorCode::PayloadTooLarge => 413,
             ErrorCode::UriTooLong => 414,
-            ErrorCode::ValidationError => 422,
+            ErrorCode::ValidationError | ErrorCode::IdempotencyKeyReused => 422,
             ErrorCode::UpgradeRequired => 426,
             ErrorCode::HeadersTooLarge => 431,
             ErrorCode::InternalError => 500,
@@ -93,6 +97,7 @@ impl ErrorCode {
             ErrorCode::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             ErrorCode::UriTooLong => "URI_TOO_LONG",
             ErrorCode::ValidationError => "VALIDATION_ERROR",
+            ErrorCode::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
             ErrorCode::UpgradeRequired => "UPGRADE_REQUIRED",
             ErrorCode::HeadersTooLarge => "HEADERS_TOO_LARGE",
             ErrorCode::InternalError => "INTERNAL_ERROR",
@@ -113,6 +118,9 @@ impl ErrorCode {
             ErrorCode::PayloadTooLarge => "The body is too large",
             ErrorCode::UriTooLong => "The request target is too long",
             ErrorCode::ValidationError => "The request body is not valid",
+            ErrorCode::IdempotencyKeyReused => {
+                "The Idempotency-Key belongs to an earlier request that was not the same"
+            }
             ErrorCode::UpgradeRequired => "This path speaks WebSocket (version 13)",
             ErrorCode::HeadersTooLarge => "The header fields are too large",
             ErrorCode::InternalError => "The server failed",
@@ -212,7 +220,11 @@ mod tests {
     #[test]
     fn every_status_has_one_code() {
         for code in ErrorCode::ALL {
-            assert_eq!(ErrorCode::of_status(code.status()), code);
+            let general = match code {
+                ErrorCode::IdempotencyKeyReused => ErrorCode::ValidationError,
+                code => code,
+            };
+            assert_eq!(ErrorCode::of_status(code.status()), general);
         }
         assert_eq!(ErrorCode::of_status(418), ErrorCode::InternalError);
     }

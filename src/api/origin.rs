@@ -55,7 +55,10 @@ impl<'o> CorsGrant<'o> {
         [
             ("Access-Control-Allow-Origin", self.origin),
             ("Vary", "Origin"),
-            ("Access-Control-Expose-Headers", "x-request-id"),
+            (
+                "Access-Control-Expose-Headers",
+                "x-request-id, idempotent-replayed",
+            ),
         ]
     }
 

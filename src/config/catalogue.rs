@@ -193,6 +193,30 @@ pub(crate) const MEMORY_MAX: Computed<Size> = Computed::new(
     Size(16 * TIB),
 );
 
+/// A day, so that a consumer may miss a night and still go on where it was.
+pub(crate) const CLIENT_RETENTION: Fixed<Duration> = Fixed::new(
+    About::new(
+        "client-retention",
+        Group::Storage,
+        "DURATION",
+        "Time after which the place of an at-least-once consumer that nobody uses is dropped",
+    ),
+    Duration::from_secs(86_400),
+    TIMEOUT_MIN,
+    Duration::from_secs(3_650 * 86_400),
+);
+
+/// None: a topic that nobody reads should not fill up unasked.
+pub(crate) const DEAD_LETTER_TOPIC: Plain = Plain {
+    about: About::new(
+        "dead-letter-topic",
+        Group::Storage,
+        "TOPIC",
+        "Topic for messages whose deliveries are used up; without one they are dropped and counted",
+    ),
+    default: "",
+};
+
 // Limits.
 
 pub(crate) const MAX_CONNECTIONS: Fixed<Count> = Fixed::new(
@@ -267,6 +291,46 @@ pub(crate) const SUBSCRIPTIONS_MAX: Fixed<Count> = Fixed::new(
     Count(100),
     Count(1),
     Count(100_000),
+);
+
+/// One takes its names and a window of unacknowledged messages.
+pub(crate) const CONSUMERS_MAX: Fixed<Count> = Fixed::new(
+    About::new(
+        "consumers-max",
+        Group::Limits,
+        "NUMBER",
+        "At-least-once consumers at a time: a client or a group on one topic counts as one",
+    ),
+    Count(10_000),
+    Count(1),
+    Count(16_000_000),
+);
+
+/// Members claim in turn: more of them wait longer than a message takes.
+pub(crate) const GROUP_MEMBERS_MAX: Fixed<Count> = Fixed::new(
+    About::new(
+        "group-members-max",
+        Group::Limits,
+        "NUMBER",
+        "Members of one group on one topic at a time",
+    ),
+    Count(1_000),
+    Count(1),
+    Count(100_000),
+);
+
+/// Some 100,000 first answers, which a publisher that uses a key for each message at 160 a second
+/// needs within the 600 s that they are remembered.
+pub(crate) const IDEMPOTENCY_BYTES_MAX: Fixed<Size> = Fixed::new(
+    About::new(
+        "idempotency-bytes-max",
+        Group::Limits,
+        "SIZE",
+        "Bytes of remembered answers to publish requests with an Idempotency-Key",
+    ),
+    Size(64 * MIB),
+    Size(4 * KIB),
+    Size(TIB),
 );
 
 // HTTP.
@@ -350,6 +414,22 @@ pub(crate) const PIPELINE_MAX: Fixed<Count> = Fixed::new(
     Count(1),
     Count(1_024),
 );
+
+/// Off: what stands in front of the server is not known here.
+pub(crate) const PROXY_IDLE_TIMEOUT: Fixed<Duration> = Fixed::new(
+    About::new(
+        "proxy-idle-timeout",
+        Group::Http,
+        "DURATION",
+        "Time after which a proxy in front ends a silent request; polls are answered 5s before; 0 is never",
+    ),
+    Duration::ZERO,
+    Duration::ZERO,
+    TIMEOUT_MAX,
+);
+
+/// How long before `--proxy-idle-timeout` a poll is answered, so that the answer still gets through.
+pub const PROXY_IDLE_MARGIN: Duration = Duration::from_secs(5);
 
 // WebSocket.
 
@@ -499,7 +579,7 @@ pub(crate) const METRICS_TOPICS_MAX: Fixed<Count> = Fixed::new(
 );
 
 /// Every setting, in the order of `--help` and the README.
-pub(crate) static SETTINGS: [&dyn Declared; 38] = [
+pub(crate) static SETTINGS: [&dyn Declared; 44] = [
     &HOST,
     &PORT,
     &WORKERS,
@@ -513,12 +593,17 @@ pub(crate) static SETTINGS: [&dyn Declared; 38] = [
     &MAX_MESSAGES_PER_TOPIC,
     &TOPIC_BYTES_MAX,
     &MEMORY_MAX,
+    &CLIENT_RETENTION,
+    &DEAD_LETTER_TOPIC,
     &MAX_CONNECTIONS,
     &HTTP_CONNECTIONS_MAX,
     &TOPICS_MAX,
     &MAX_MESSAGE_SIZE,
     &RATE_LIMIT_PER_CLIENT,
     &SUBSCRIPTIONS_MAX,
+    &CONSUMERS_MAX,
+    &GROUP_MEMBERS_MAX,
+    &IDEMPOTENCY_BYTES_MAX,
     &HEAD_TIMEOUT,
     &BODY_TIMEOUT,
     &KEEP_ALIVE_TIMEOUT,
@@ -526,6 +611,7 @@ pub(crate) static SETTINGS: [&dyn Declared; 38] = [
     &HEADERS_MAX,
     &TARGET_BYTES_MAX,
     &PIPELINE_MAX,
+    &PROXY_IDLE_TIMEOUT,
     &WS_PING_INTERVAL,
     &WS_IDLE_TIMEOUT,
     &LAG_TIMEOUT,

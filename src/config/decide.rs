@@ -1,13 +1,18 @@
 //! From what was typed to what holds: parses every text, applies bounds and defaults, and checks the
 //! settings against each other.
 
+use std::time::Duration;
+
 use super::catalogue as all;
 use super::check::check;
 use super::error::ConfigError;
 use super::table::Quantity;
 use super::typed::Typed;
-use super::value::{self, Count, Size};
-use super::{AllowedHosts, Config, ENVELOPE_BYTES_MAX, LogFormat, LogLevel, Machine, WORKERS_MAX};
+use super::value::{self, Count, Size, Value};
+use super::{
+    AllowedHosts, Config, ENVELOPE_BYTES_MAX, LogFormat, LogLevel, Machine, PROXY_IDLE_MARGIN,
+    WORKERS_MAX,
+};
 
 /// Decides every setting. Also returns what the operator should be told once there is a log.
 ///
@@ -39,11 +44,16 @@ pub fn decide(typed: &Typed, machine: Machine) -> Result<(Config, Vec<String>), 
         max_messages_per_topic: count(typed.fixed(&all::MAX_MESSAGES_PER_TOPIC)?),
         topic_bytes_max: size(typed.fixed(&all::TOPIC_BYTES_MAX)?),
         memory_max: size(memory.unwrap_or_else(|| default_memory(machine))),
+        client_retention: typed.fixed(&all::CLIENT_RETENTION)?,
+        dead_letter_topic: typed.get(&all::DEAD_LETTER_TOPIC.about).cloned(),
         max_connections: count(typed.fixed(&all::MAX_CONNECTIONS)?),
         http_connections_max: count(typed.fixed(&all::HTTP_CONNECTIONS_MAX)?),
         topics_max: count(typed.fixed(&all::TOPICS_MAX)?),
         max_message_size,
         subscriptions_max: count(typed.fixed(&all::SUBSCRIPTIONS_MAX)?),
+        consumers_max: count(typed.fixed(&all::CONSUMERS_MAX)?),
+        group_members_max: count(typed.fixed(&all::GROUP_MEMBERS_MAX)?),
+        idempotency_bytes_max: size(typed.fixed(&all::IDEMPOTENCY_BYTES_MAX)?),
         head_timeout: typed.fixed(&all::HEAD_TIMEOUT)?,
         body_timeout: typed.fixed(&all::BODY_TIMEOUT)?,
         keep_alive_timeout: typed.fixed(&all::KEEP_ALIVE_TIMEOUT)?,
@@ -51,6 +61,7 @@ pub fn decide(typed: &Typed, machine: Machine) -> Result<(Config, Vec<String>), 
         headers_max: count(typed.fixed(&all::HEADERS_MAX)?),
         target_bytes_max: size(typed.fixed(&all::TARGET_BYTES_MAX)?),
         pipeline_max: count(typed.fixed(&all::PIPELINE_MAX)?),
+        proxy_idle_timeout: proxy_idle_timeout(typed)?,
         ws_ping_interval: typed.fixed(&all::WS_PING_INTERVAL)?,
         ws_idle_timeout: typed.fixed(&all::WS_IDLE_TIMEOUT)?,
         lag_timeout: typed.fixed(&all::LAG_TIMEOUT)?,
@@ -129,6 +140,20 @@ fn allowed_hosts(typed: &Typed) -> Result<AllowedHosts, ConfigError> {
     Ok(listed.map_or(AllowedHosts::Any, AllowedHosts::Listed))
 }
 
+/// Off, or long enough that an answer before it is not at once.
+fn proxy_idle_timeout(typed: &Typed) -> Result<Duration, ConfigError> {
+    let setting = &all::PROXY_IDLE_TIMEOUT;
+    let timeout = typed.fixed(setting)?;
+    match typed.get(&setting.quantity.about) {
+        Some(given) if !timeout.is_zero() && timeout <= PROXY_IDLE_MARGIN => {
+            let (margin, max) = (PROXY_IDLE_MARGIN.show(), setting.quantity.max.show());
+            let allowed = format!("0, or a duration longer than {margin} up to {max}");
+            Err(given.refused(setting.quantity.about.name, allowed))
+        }
+        _ => Ok(timeout),
+    }
+}
+
 fn app_name(text: &str) -> Option<String> {
     let fits = (1..=255).contains(&text.chars().count()) && !text.chars().any(char::is_control);
     fits.then(|| text.to_owned())
@@ -167,7 +192,6 @@ pub(super) mod tests {
     use super::*;
     use crate::config::Layers;
     use crate::config::catalogue::SETTINGS;
-    use std::time::Duration;
 
     const MACHINE: Machine = Machine {
         cores: 4,
@@ -217,6 +241,14 @@ pub(super) mod tests {
             (100_000, 100)
         );
         assert_eq!(config.max_message_size, 1_048_576);
+        assert_eq!(config.idempotency_bytes_max, 64 << 20);
+        assert_eq!(config.client_retention, Duration::from_secs(86_400));
+        assert_eq!(
+            (config.consumers_max, config.group_members_max),
+            (10_000, 1_000)
+        );
+        assert_eq!(config.dead_letter_topic, None);
+        assert_eq!(config.proxy_idle_timeout, Duration::ZERO);
         assert_eq!(config.head_timeout, Duration::from_secs(10));
         assert_eq!(config.body_timeout, Duration::from_secs(30));
         assert_eq!(config.keep_alive_timeout, Duration::from_secs(75));
@@ -294,11 +326,20 @@ pub(super) mod tests {
             ("max-messages-per-topic", "1", "max_messages_per_topic: 1,"),
             ("topic-bytes-max", "2MiB", "topic_bytes_max: 2097152"),
             ("memory-max", "16MiB", "memory_max: 16777216"),
+            ("client-retention", "1h", "client_retention: 3600s"),
+            ("dead-letter-topic", "lost", "text: \"lost\""),
             ("max-connections", "1", "max_connections: 1,"),
             ("http-connections-max", "17", "http_connections_max: 17"),
             ("topics-max", "2", "topics_max: 2,"),
             ("max-message-size", "1KiB", "max_message_size: 1024"),
             ("subscriptions-max", "3", "subscriptions_max: 3,"),
+            ("consumers-max", "1", "consumers_max: 1,"),
+            ("group-members-max", "1", "group_members_max: 1,"),
+            (
+                "idempotency-bytes-max",
+                "4KiB",
+                "idempotency_bytes_max: 4096,",
+            ),
             ("head-timeout", "500ms", "head_timeout: 500ms"),
             ("body-timeout", "0.5", "body_timeout: 500ms"),
             ("keep-alive-timeout", "1h", "keep_alive_timeout: 3600s"),
@@ -306,6 +347,7 @@ pub(super) mod tests {
             ("headers-max", "256", "headers_max: 256"),
             ("target-bytes-max", "64", "target_bytes_max: 64,"),
             ("pipeline-max", "1", "pipeline_max: 1,"),
+            ("proxy-idle-timeout", "6", "proxy_idle_timeout: 6s"),
             ("ws-ping-interval", "1", "ws_ping_interval: 1s"),
             ("ws-idle-timeout", "21", "ws_idle_timeout: 21s"),
             ("lag-timeout", "1", "lag_timeout: 1s"),
@@ -361,6 +403,12 @@ pub(super) mod tests {
                 "1 GiB",
                 "a size such as 64KiB or 1MiB, a plain number being bytes, from 1KiB to 64MiB",
             ),
+            (
+                "proxy-idle-timeout",
+                "5",
+                "0, or a duration longer than 5s up to 1h",
+            ),
+            ("group-members-max", "0", "a whole number from 1 to 100000"),
             ("ws-echo", "maybe", "true, 1, yes, on, false, 0, no or off"),
             ("allowed-origins", "example.com", ORIGINS),
             ("allowed-hosts", "example.com:80", HOSTS),

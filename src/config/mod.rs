@@ -20,7 +20,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub(crate) use catalogue::SETTINGS;
-pub use catalogue::{ENVELOPE_BYTES_MAX, HEADERS_LIMIT, HTTP_CONNECTIONS_RESERVED, WORKERS_MAX};
+pub use catalogue::{
+    ENVELOPE_BYTES_MAX, HEADERS_LIMIT, HTTP_CONNECTIONS_RESERVED, PROXY_IDLE_MARGIN, WORKERS_MAX,
+};
 pub use decide::decide;
 pub use error::{ConfigError, Source};
 pub(crate) use table::{About, Shape};
@@ -63,6 +65,11 @@ pub struct Config {
     pub topic_bytes_max: usize,
     /// Bytes of all histories, outboxes and pending messages together; at least one outbox.
     pub memory_max: usize,
+    /// Time after which the place of an at-least-once consumer that nobody uses is dropped.
+    pub client_retention: Duration,
+    /// Topic for messages whose deliveries are used up, as typed: what a name may be is not known
+    /// here.
+    pub dead_letter_topic: Option<Given>,
 
     /// WebSocket connections, streams and polling clients at a time, at least 1.
     pub max_connections: usize,
@@ -74,6 +81,12 @@ pub struct Config {
     pub max_message_size: usize,
     /// Topics of one connection at a time, at least 1.
     pub subscriptions_max: usize,
+    /// At-least-once consumers at a time, at least 1; a client or a group on one topic is one.
+    pub consumers_max: usize,
+    /// Members of one group on one topic at a time, at least 1.
+    pub group_members_max: usize,
+    /// Bytes of remembered answers to requests with an `Idempotency-Key`, at least 4 KiB.
+    pub idempotency_bytes_max: usize,
 
     /// Time for the head of a request, from its first byte.
     pub head_timeout: Duration,
@@ -89,6 +102,9 @@ pub struct Config {
     pub target_bytes_max: usize,
     /// Pipelined requests held for one connection before reading stops, at least 1.
     pub pipeline_max: usize,
+    /// Time after which a proxy in front ends a silent request: zero for never, else more than
+    /// [`PROXY_IDLE_MARGIN`].
+    pub proxy_idle_timeout: Duration,
 
     /// Idle time until the server pings; shorter than `ws_idle_timeout`.
     pub ws_ping_interval: Duration,

@@ -20,17 +20,13 @@ const JWT_NAME: &str = "JWT_SECRET_KEY";
 
 /// Settings of later versions. Whoever sets one expects something that this version does not do; a
 /// start that swallowed it would surprise them when it matters.
-const LATER_NAMES: [&str; 16] = [
+const LATER_NAMES: [&str; 12] = [
     "ALLOW_QUERY_TOKEN",
     "BOOTSTRAP_ADMIN_EMAIL",
     "BOOTSTRAP_ADMIN_PASSWORD",
     "BOOTSTRAP_ADMIN_USERNAME",
-    "CLIENT_RETENTION",
-    "DEAD_LETTER_TOPIC",
-    "IDEMPOTENCY_BYTES_MAX",
     "METRICS_AUTH",
     "ON_OUTAGE",
-    "PROXY_IDLE_TIMEOUT",
     "PROXY_PROTOCOL",
     "RELAY",
     "TLS_CERT",

@@ -32,7 +32,7 @@ impl Typed {
         };
         match T::parse(&given.text) {
             Some(value) if setting.min <= value && value <= setting.max => Ok(Some(value)),
-            _ => Err(given.refused(&setting.about, setting.allowed())),
+            _ => Err(given.refused(setting.about.name, setting.allowed())),
         }
     }
 
@@ -48,7 +48,7 @@ impl Typed {
             source: Source::Default,
         };
         let given = self.get(&setting.about).unwrap_or(&default);
-        parse(&given.text).ok_or_else(|| given.refused(&setting.about, allowed.to_owned()))
+        parse(&given.text).ok_or_else(|| given.refused(setting.about.name, allowed.to_owned()))
     }
 
     pub(super) fn switch(&self, setting: &Plain) -> Result<bool, ConfigError> {
@@ -91,9 +91,11 @@ impl Typed {
 }
 
 impl Given {
-    fn refused(&self, about: &About, allowed: String) -> ConfigError {
+    /// The error for this text of the setting with this flag's name, of which `allowed` tells what
+    /// would do.
+    pub fn refused(&self, setting: &'static str, allowed: String) -> ConfigError {
         ConfigError::Value {
-            setting: about.name,
+            setting,
             source_of: self.source.clone(),
             value: quoted(&self.text),
             allowed,

@@ -110,6 +110,13 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: errors,
     },
     Family {
+        name: "proxy_idempotent_replays_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Repeats of publish requests that got the first answer again.",
+        samples: |view| view.counter(|worker| worker.idempotent_replays.get()),
+    },
+    Family {
         name: "http_requests_total",
         kind: Kind::Counter,
         labels: &["handler", "method", "status"],

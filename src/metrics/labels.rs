@@ -21,8 +21,9 @@ pub(super) const METHODS: [&str; 8] = [
 pub(super) const STATUSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Error codes of SPEC sections 4 and 5. What is not listed counts as `OTHER`.
-pub(super) const ERROR_CODES: [&str; 22] = [
+pub(super) const ERROR_CODES: [&str; 23] = [
     "VALIDATION_ERROR",
+    "IDEMPOTENCY_KEY_REUSED",
     "NOT_FOUND",
     "METHOD_NOT_ALLOWED",
     "INVALID_REQUEST",

@@ -124,6 +124,7 @@ fn exchange(handler: &'static str, status: u16, duration_micros: u64) -> Exchang
         handler,
         method: "POST",
         status,
+        error: None,
         duration_micros,
         request_bytes: 100,
         response_bytes: 10,
@@ -202,6 +203,7 @@ fn busy() -> (Vec<Arc<WorkerMetrics>>, StoreStats) {
     first.storage_operation(StorageOperation::Subscribe, false, 1);
     first.error(ErrorType::Http, "VALIDATION_ERROR");
     first.error(ErrorType::WebSocket, "nonsense");
+    first.idempotent_replay();
     first.bytes_received(1_000);
     first.bytes_sent(2_000);
     first.gap(GapReason::Lagged);
@@ -313,6 +315,7 @@ fn workers_are_added_up_or_told_apart() {
             6.0,
         ),
         ("proxy_publish_to_delivery_seconds_sum", 0.0012),
+        ("proxy_idempotent_replays_total", 1.0),
         (r#"proxy_gaps_total{reason="lagged"}"#, 1.0),
         (r#"proxy_gaps_total{reason="trimmed"}"#, 0.0),
         ("proxy_lagging_subscriptions_total", 1.0),

@@ -51,6 +51,7 @@ pub struct WorkerMetrics {
     pub(super) fine_durations: Durations<{ FINE_EXCHANGE_BUCKETS_MICROS.len() + 1 }>,
     /// Whether each operation failed, then whether it succeeded.
     pub(super) storage_operations: [[Cell; 2]; StorageOperation::ALL.len()],
+    pub(super) idempotent_replays: Cell,
     pub(super) accepted: Cell,
     pub(super) accept_pauses: Cell,
     pub(super) websockets_opened: Cell,
@@ -98,6 +99,11 @@ impl WorkerMetrics {
     /// Counts requests to the store, all with the same end.
     pub fn storage_operation(&self, operation: StorageOperation, ok: bool, count: u64) {
         self.storage_operations[operation as usize][usize::from(ok)].add(count);
+    }
+
+    /// Counts a repeat of a publish request that got the first answer again.
+    pub fn idempotent_replay(&self) {
+        self.idempotent_replays.add(1);
     }
 
     /// Counts an error that a client was told. A code that SPEC does not name counts as `OTHER`.

@@ -121,6 +121,14 @@ impl<'a> Answer<'a> {
         self
     }
 
+    /// The code of an error; that of its status where the body has none.
+    fn error_code(&self) -> Option<ErrorCode> {
+        match self.content {
+            Content::Error { code, .. } => Some(code),
+            _ => self.is_error().then(|| ErrorCode::of_status(self.status)),
+        }
+    }
+
     /// Whether it is an error.
     pub(super) fn is_error(&self) -> bool {
         self.status >= 400
@@ -223,6 +231,7 @@ fn encode(
         handler: ticket.handler,
         method: ticket.method,
         status: answer.status,
+        error: answer.error_code(),
         duration_micros: ctx.now.monotonic_micros.saturating_sub(ticket.began_at),
         request_bytes: ticket.body_bytes,
         response_bytes: if ticket.is_head { 0 } else { body.len() as u64 },

@@ -1,5 +1,7 @@
 //! What metrics want to know of an answered request.
 
+use crate::api::error::ErrorCode;
+
 /// A request and its answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Exchange {
@@ -9,10 +11,20 @@ pub struct Exchange {
     pub method: &'static str,
     /// Status code of the answer.
     pub status: u16,
+    /// Of an answer that is an error: its code.
+    pub error: Option<ErrorCode>,
     /// From the first byte of the request to the answer, in microseconds.
     pub duration_micros: u64,
     /// Bytes of the request's body.
     pub request_bytes: u64,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
+}
+
+impl Exchange {
+    /// The answer's body, if `out` ends with the answer.
+    pub fn body_in(self, out: &[u8]) -> &[u8] {
+        let start = out.len().saturating_sub(self.response_bytes as usize);
+        &out[start..]
+    }
 }

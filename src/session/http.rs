@@ -285,8 +285,8 @@ impl Http {
         ticket.body_bytes = body.len() as u64;
         self.state = State::Waiting;
         let turn = match plan {
-            Plan::PublishOne => publish::one(ticket, body, content_type, ctx, out),
-            Plan::PublishBulk => publish::bulk(ticket, body, content_type, ctx, out),
+            Plan::PublishOne(key) => publish::one(ticket, key, body, content_type, ctx, out),
+            Plan::PublishBulk(key) => publish::bulk(ticket, key, body, content_type, ctx, out),
             Plan::Upgrade { accept, is_echo } => Turn::effect(Effect::Upgrade {
                 ticket: Box::new(ticket),
                 accept,

@@ -21,7 +21,7 @@ mod websocket;
 pub use close_reason::CloseReason;
 pub use context::{Context, SessionIds, SessionLimits};
 pub use exchange::Exchange;
-pub use publish::{Publish, Receipt, Stored};
+pub use publish::{Publish, Receipt, Repeat, Stored};
 pub use request::Ticket;
 pub use websocket::gap_frame;
 
@@ -52,7 +52,7 @@ pub enum Session {
 /// What a session asks its worker to do.
 #[derive(Debug)]
 pub enum Effect {
-    /// Store messages, then call [`Session::published`].
+    /// Store messages, then call [`Session::published`]; or [`Session::repeated`].
     Publish(Publish),
     /// Find a place for a WebSocket, then call [`Session::upgraded`].
     Upgrade {
@@ -193,6 +193,18 @@ impl Session {
     ) -> Turn {
         self.answered(ctx);
         publish::published(receipt, stored, ctx, out)
+    }
+
+    /// Answers a publish request with an `Idempotency-Key` that published nothing.
+    pub fn repeated(
+        &mut self,
+        receipt: &Receipt,
+        repeat: Repeat<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        self.answered(ctx);
+        publish::repeated(receipt, repeat, ctx, out)
     }
 
     /// Opens the WebSocket.

@@ -7,13 +7,14 @@ use crate::api::error::ErrorCode;
 use crate::api::origin::{CorsGrant, is_preflight};
 use crate::api::route::{self, Route, Routed};
 use crate::http::{Framing, Method, RequestHead, Version, percent_decode};
+use crate::idempotency::Key;
 use crate::ws::handshake::{self, Accept, HandshakeError, HandshakeRequest};
 
 /// What a request leads to.
 #[derive(Debug)]
 pub(super) enum Plan {
-    PublishOne,
-    PublishBulk,
+    PublishOne(Option<Key>),
+    PublishBulk(Option<Key>),
     Upgrade {
         accept: Accept,
         is_echo: bool,
@@ -72,19 +73,28 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_
 
 fn plan_route(route: Route, head: &RequestHead<'_>) -> Plan {
     match route {
-        Route::PublishOne | Route::PublishBulk
-            if head.headers.first("idempotency-key").is_some() =>
-        {
-            let sentence = "Idempotency-Key is not supported by this version";
-            Plan::refuse(ErrorCode::NotImplemented, sentence.to_owned())
-        }
-        Route::PublishOne => Plan::PublishOne,
-        Route::PublishBulk => Plan::PublishBulk,
+        Route::PublishOne => plan_publish(head, Plan::PublishOne),
+        Route::PublishBulk => plan_publish(head, Plan::PublishBulk),
         Route::WebSocket => upgrade(head, false),
         Route::WebSocketEcho => upgrade(head, true),
         Route::Health => Plan::Health,
         Route::Ready => Plan::Ready,
         Route::Metrics => Plan::Metrics,
+    }
+}
+
+fn plan_publish(head: &RequestHead<'_>, plan: fn(Option<Key>) -> Plan) -> Plan {
+    let mut values = head.headers.all("idempotency-key");
+    let Some(value) = values.next() else {
+        return plan(None);
+    };
+    match Key::parse(value).filter(|_| values.all(|other| other == value)) {
+        Some(key) => plan(Some(key)),
+        None => {
+            let sentence =
+                "Idempotency-Key must be one value of 1 to 255 printable ASCII characters";
+            Plan::refuse(ErrorCode::InvalidRequest, sentence.to_owned())
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::api::delivery;
 use crate::api::error::ErrorCode;
 use crate::api::publish::{Publication, ValidationErrors, parse_bulk, parse_one};
 use crate::api::reply::{self, BulkResult};
+use crate::idempotency::{Attempt, Key};
 use crate::moment::Timestamp;
 use crate::topic::{Draft, MessageId, StoreError};
 
@@ -20,6 +21,19 @@ pub struct Publish {
     pub drafts: SmallVec<[Draft; 1]>,
     /// Goes back to the session with the results.
     pub receipt: Box<Receipt>,
+    /// Of a request with an `Idempotency-Key`: it may have been answered before.
+    pub attempt: Option<Box<Attempt>>,
+}
+
+/// Why a request with an `Idempotency-Key` publishes nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum Repeat<'a> {
+    /// Status and body of the first answer.
+    Replayed(u16, &'a [u8]),
+    /// The key came with another request.
+    Reused,
+    /// The answer could not be remembered.
+    Full,
 }
 
 /// A publish request that waits for its results.
@@ -29,6 +43,17 @@ pub struct Receipt {
     timestamp: Timestamp,
     is_bulk: bool,
     topics: Topics,
+}
+
+impl Receipt {
+    /// Most bytes that the body of the answer can have.
+    pub fn answer_bytes_max(&self) -> usize {
+        // Around the topics, in which nothing is escaped: the members of a result, and the summary.
+        const RESULT_BYTES_MAX: usize = 160;
+        const SUMMARY_BYTES_MAX: usize = 96;
+        let results = self.topics.ends.len() * RESULT_BYTES_MAX;
+        self.topics.text.len() + results + SUMMARY_BYTES_MAX
+    }
 }
 
 /// The topics of a request's messages, in one text.
@@ -57,44 +82,47 @@ pub type Stored = Result<MessageId, StoreError>;
 /// One message.
 pub(super) fn one(
     ticket: Ticket,
+    key: Option<Key>,
     body: &[u8],
     content_type: Option<&[u8]>,
     ctx: &mut Context<'_>,
     out: &mut Vec<u8>,
 ) -> Turn {
-    let parsed = parse_one(body, content_type);
-    let messages = parsed.as_ref().map(std::slice::from_ref);
-    publish_valid(ticket, false, messages, ctx, out)
+    match parse_one(body, content_type) {
+        Ok(publication) => {
+            let attempt = attempt(key, &ticket, body);
+            publish(ticket, false, attempt, &[publication], ctx)
+        }
+        Err(errors) => invalid(&ticket, &errors, ctx, out),
+    }
 }
 
 /// Several messages: all of them valid, or none is published.
 pub(super) fn bulk(
     ticket: Ticket,
+    key: Option<Key>,
     body: &[u8],
     content_type: Option<&[u8]>,
     ctx: &mut Context<'_>,
     out: &mut Vec<u8>,
 ) -> Turn {
-    let parsed = parse_bulk(body, content_type);
-    publish_valid(ticket, true, parsed.as_deref(), ctx, out)
+    match parse_bulk(body, content_type) {
+        Ok(publications) => {
+            let attempt = attempt(key, &ticket, body);
+            publish(ticket, true, attempt, &publications, ctx)
+        }
+        Err(errors) => invalid(&ticket, &errors, ctx, out),
+    }
 }
 
-fn publish_valid(
-    ticket: Ticket,
-    is_bulk: bool,
-    messages: Result<&[Publication<'_>], &ValidationErrors>,
-    ctx: &mut Context<'_>,
-    out: &mut Vec<u8>,
-) -> Turn {
-    match messages {
-        Ok(publications) => publish(ticket, is_bulk, publications, ctx),
-        Err(errors) => invalid(&ticket, errors, ctx, out),
-    }
+fn attempt(key: Option<Key>, ticket: &Ticket, body: &[u8]) -> Option<Box<Attempt>> {
+    key.map(|key| Box::new(Attempt::new(key, ticket.handler, body)))
 }
 
 fn publish(
     ticket: Ticket,
     is_bulk: bool,
+    attempt: Option<Box<Attempt>>,
     publications: &[Publication<'_>],
     ctx: &mut Context<'_>,
 ) -> Turn {
@@ -114,7 +142,29 @@ fn publish(
         is_bulk,
         topics,
     });
-    Turn::effect(Effect::Publish(Publish { drafts, receipt }))
+    Turn::effect(Effect::Publish(Publish {
+        drafts,
+        receipt,
+        attempt,
+    }))
+}
+
+/// Appends the answer to a request with an `Idempotency-Key` that published nothing.
+pub(super) fn repeated(
+    receipt: &Receipt,
+    repeat: Repeat<'_>,
+    ctx: &mut Context<'_>,
+    out: &mut Vec<u8>,
+) -> Turn {
+    let told = match repeat {
+        Repeat::Replayed(status, body) => {
+            Answer::json(status, body).header("Idempotent-Replayed", "true")
+        }
+        Repeat::Reused => Answer::error(ErrorCode::IdempotencyKeyReused),
+        Repeat::Full => Answer::error(ErrorCode::ServiceUnavailable)
+            .message("No memory is left for answers to requests with an Idempotency-Key"),
+    };
+    answer(&receipt.ticket, &told, ctx, out)
 }
 
 /// Appends the answer to a publish request whose messages became `stored`.

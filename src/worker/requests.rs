@@ -1,15 +1,17 @@
 //! Carrying out what sessions ask for: publishing, upgrades, what operators want to know.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::Worker;
 use super::connection::Kind;
 use super::shared::Stage;
 use super::slots::ConnectionKey;
-use crate::api::error::ErrorCode;
+use crate::idempotency::{Attempt, Begun, Caller};
 use crate::metrics::{self, ErrorType, Scrape, StorageOperation};
 use crate::moment::Moment;
-use crate::session::{Effect, Exchange, Publish, Ticket, Turn};
+use crate::session::{Effect, Exchange, Publish, Receipt, Repeat, Ticket, Turn};
 use crate::topic::{Draft, StoreError};
 use crate::ws::handshake::Accept;
 
@@ -56,26 +58,90 @@ impl Worker {
 
     fn count(&self, exchange: &Exchange) {
         self.metrics.exchange(exchange);
-        if exchange.status >= 400 {
-            let code = ErrorCode::of_status(exchange.status);
+        if let Some(code) = exchange.error {
             self.metrics.error(ErrorType::Http, code.as_str());
         }
     }
 
     fn publish(&mut self, key: ConnectionKey, publish: Publish) -> bool {
-        let Publish { drafts, receipt } = publish;
+        let Publish {
+            drafts,
+            receipt,
+            attempt,
+        } = publish;
+        let turn = match attempt {
+            None => self.publish_new(key, drafts, &receipt),
+            Some(attempt) => self.publish_once(key, drafts, &receipt, &attempt),
+        };
+        turn.is_some_and(|turn| self.carry_out(key, turn))
+    }
+
+    /// None: the connection has gone.
+    fn publish_new(
+        &mut self,
+        key: ConnectionKey,
+        drafts: SmallVec<[Draft; 1]>,
+        receipt: &Receipt,
+    ) -> Option<Turn> {
         // Not that of the iteration: what came before may have taken a while.
         let now = self.clock.now();
         self.store(drafts, now);
-        let Some(connection) = self.connections.get_mut(key) else {
-            return false;
-        };
+        let connection = self.connections.get_mut(key)?;
         let mut ctx = self.desk.context(&self.shared, self.clock.now(), false);
         let out = self.answers.of(key);
-        let turn = connection
-            .session
-            .published(&receipt, &self.stored, &mut ctx, out);
-        self.carry_out(key, turn)
+        let session = &mut connection.session;
+        Some(session.published(receipt, &self.stored, &mut ctx, out))
+    }
+
+    /// The same for a request with an `Idempotency-Key`, if it is the first with it. Waits for one
+    /// that another worker carries out, which takes as long as storing messages does.
+    fn publish_once(
+        &mut self,
+        key: ConnectionKey,
+        drafts: SmallVec<[Draft; 1]>,
+        receipt: &Receipt,
+        attempt: &Attempt,
+    ) -> Option<Turn> {
+        let Ok(peer) = self.connections.get_mut(key)?.socket.peer_addr() else {
+            // The peer has gone: it gets no answer, and may repeat what is not published.
+            return self.repeat(key, receipt, Repeat::Full);
+        };
+        let shared = Arc::clone(&self.shared);
+        let now = self.clock.now().monotonic_micros;
+        let answer_bytes_max = receipt.answer_bytes_max();
+        let caller = Caller::from(peer.ip());
+        let begun = shared
+            .idempotency
+            .begin(caller, attempt, answer_bytes_max, now);
+        let repeat = match &begun {
+            Begun::New(_) => None,
+            Begun::Replay(status, body) => Some(Repeat::Replayed(*status, body)),
+            Begun::Reused => Some(Repeat::Reused),
+            Begun::Full => Some(Repeat::Full),
+        };
+        if let Some(repeat) = repeat {
+            return self.repeat(key, receipt, repeat);
+        }
+        let turn = self.publish_new(key, drafts, receipt)?;
+        if let (Begun::New(claim), Some(exchange)) = (begun, &turn.exchange) {
+            claim.settle(exchange.status, exchange.body_in(self.answers.of(key)));
+        }
+        Some(turn)
+    }
+
+    fn repeat(
+        &mut self,
+        key: ConnectionKey,
+        receipt: &Receipt,
+        repeat: Repeat<'_>,
+    ) -> Option<Turn> {
+        if let Repeat::Replayed(..) = repeat {
+            self.metrics.idempotent_replay();
+        }
+        let connection = self.connections.get_mut(key)?;
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let out = self.answers.of(key);
+        Some(connection.session.repeated(receipt, repeat, &mut ctx, out))
     }
 
     /// Stores messages, those of one topic together, and notes in `stored` what became of each.

@@ -7,9 +7,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::api::origin::AccessPolicy;
 use crate::config::Config;
 use crate::fanout::Doorbell;
+use crate::idempotency::Idempotency;
 use crate::metrics::WorkerMetrics;
 use crate::moment::{Moment, micros};
-use crate::topic::TopicStore;
+use crate::topic::{TopicName, TopicStore};
 
 /// A worker whose loop has not come round for so long, while it had something to do, is stalled.
 const STALL_MICROS: u64 = 5_000_000;
@@ -23,6 +24,10 @@ pub struct Shared {
     pub access: AccessPolicy,
     /// All messages.
     pub store: TopicStore,
+    /// Where messages go whose deliveries are used up; without it they are dropped.
+    pub dead_letter_topic: Option<TopicName>,
+    /// First answers to publish requests that may be repeated.
+    pub idempotency: Idempotency,
     /// Connections of all workers.
     pub places: Places,
     /// How far the server's life is.

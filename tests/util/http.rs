@@ -33,6 +33,12 @@ impl Http {
     /// Connects to the server.
     pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, DEADLINE).expect("the server accepts");
+        Http::on(stream)
+    }
+
+    /// Takes a stream that is connected to the server.
+    pub fn on(stream: TcpStream) -> Self {
+        let address = stream.peer_addr().expect("the stream is connected");
         stream
             .set_nodelay(true)
             .expect("a TCP socket has this option");

@@ -305,7 +305,9 @@ impl Conversation {
     }
 
     fn carry_out_publish(&mut self, publish: Publish) -> Turn {
-        let Publish { drafts, receipt } = publish;
+        let Publish {
+            drafts, receipt, ..
+        } = publish;
         let stored: Vec<Stored> = drafts.into_iter().map(|draft| self.store(draft)).collect();
         self.event(|session, ctx, out| session.published(&receipt, &stored, ctx, out))
     }

@@ -194,20 +194,40 @@ fn request_ids_are_kept_or_made() {
 }
 
 #[test]
-fn an_idempotency_key_is_refused() {
-    for path in [PATH, "/api/v1/messages/bulk"] {
+fn an_idempotency_key_is_one_printable_text() {
+    let long = format!("Idempotency-Key: {}\r\n", "k".repeat(256));
+    for (fields, status) in [
+        ("Idempotency-Key: k\r\n", 201),
+        ("idempotency-key: a \"b\" ~\r\n", 201),
+        ("Idempotency-Key: k\r\nIdempotency-Key: k\r\n", 201),
+        ("Idempotency-Key: k\r\nIdempotency-Key: l\r\n", 400),
+        ("Idempotency-Key:\r\n", 400),
+        ("Idempotency-Key: a\tb\r\n", 400),
+        ("Idempotency-Key: caf\u{e9}\r\n", 400),
+        (&long, 400),
+    ] {
         let mut conversation = Conversation::new();
-        let refused = post(path, "Idempotency-Key: k\r\n", MESSAGE);
-        conversation.send(&[refused, get("/health")].concat());
-        let [refused, health] = &conversation.answers()[..] else {
+        conversation.send(&[post(PATH, fields, MESSAGE), get("/health")].concat());
+        let [answer, health] = &conversation.answers()[..] else {
             panic!("two answers");
         };
-        assert_eq!(
-            (refused.status, refused.error().as_str()),
-            (501, "NOT_IMPLEMENTED")
-        );
+        assert_eq!(answer.status, status, "{fields}");
+        if status == 400 {
+            assert_eq!(answer.error(), "INVALID_REQUEST");
+        }
+        assert_eq!(answer.header("Idempotent-Replayed"), None);
         assert_eq!(health.status, 200, "the connection goes on behind the body");
     }
+    let elsewhere = request(
+        "GET",
+        "/health",
+        "Idempotency-Key: k\r\nIdempotency-Key: l\r\n",
+    );
+    assert_eq!(
+        ask(&elsewhere).status,
+        200,
+        "other routes do not look at it"
+    );
 }
 
 #[test]
