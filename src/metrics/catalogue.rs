@@ -3,7 +3,10 @@
 use prometheus::proto::Metric;
 
 use super::cell::{Distribution, Sizes};
-use super::labels::{ERROR_CODES, ErrorType, HANDLERS, STATUSES, StorageOperation};
+use super::labels::{
+    AckResult, DeadLetter, ERROR_CODES, ErrorType, HANDLERS, PollOutcome, STATUSES,
+    StorageOperation,
+};
 use super::sample::{Kind, Labels, counter, gauge, histogram, seconds, summary};
 use super::view::{TopicView, View};
 use super::worker::{
@@ -11,7 +14,7 @@ use super::worker::{
     WorkerMetrics,
 };
 use crate::session::CloseReason;
-use crate::topic::LATENCY_BUCKETS_MICROS;
+use crate::topic::{DeliveryKind, LATENCY_BUCKETS_MICROS};
 
 /// A metric family.
 pub(super) struct Family {
@@ -42,13 +45,15 @@ pub(super) static FAMILIES: &[Family] = &[
         name: "proxy_messages_delivered_total",
         kind: Kind::Counter,
         labels: &["topic", "delivery_type"],
-        help: "Messages delivered, once for each subscriber.",
+        help: "Messages delivered, once for each subscriber, by transport.",
         samples: |view| {
             let delivered = |topic: TopicView<'_>| {
-                let labels = [("topic", topic.name), ("delivery_type", "websocket")];
-                counter(&labels, topic.counts.delivered as f64)
+                DeliveryKind::ALL.map(|kind| {
+                    let labels = [("topic", topic.name), ("delivery_type", kind.as_str())];
+                    counter(&labels, topic.counts.delivered[kind as usize] as f64)
+                })
             };
-            view.topics().map(delivered).collect()
+            view.topics().flat_map(delivered).collect()
         },
     },
     Family {
@@ -211,6 +216,80 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &[],
         help: "Times that a subscription fell behind the live group.",
         samples: |view| view.counter(|worker| worker.fell_behind.get()),
+    },
+    Family {
+        name: "proxy_poll_waiters",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Long polls that wait for messages.",
+        samples: |view| vec![gauge(&[], view.sum(WorkerMetrics::poll_waiters) as f64)],
+    },
+    Family {
+        name: "proxy_polls_total",
+        kind: Kind::Counter,
+        labels: &["outcome"],
+        help: "Long polls that ended, by how.",
+        samples: |view| {
+            let ended = |outcome: PollOutcome| {
+                let count = view.sum(|worker| worker.polls[outcome as usize].get());
+                counter(&[("outcome", outcome.as_str())], count as f64)
+            };
+            PollOutcome::ALL.into_iter().map(ended).collect()
+        },
+    },
+    Family {
+        name: "proxy_streams_active",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Streams that are open.",
+        samples: |view| vec![gauge(&[], view.sum(|worker| worker.streams.get()) as f64)],
+    },
+    Family {
+        name: "proxy_acks_total",
+        kind: Kind::Counter,
+        labels: &["result"],
+        help: "Messages that clients acknowledged, by what became of it.",
+        samples: |view| {
+            let acks = |result: AckResult| {
+                let count = view.sum(|worker| worker.acks[result as usize].get());
+                counter(&[("result", result.as_str())], count as f64)
+            };
+            AckResult::ALL.into_iter().map(acks).collect()
+        },
+    },
+    Family {
+        name: "proxy_nacks_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Messages that clients gave back.",
+        samples: |view| view.counter(|worker| worker.nacks.get()),
+    },
+    Family {
+        name: "proxy_redeliveries_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Deliveries of messages that had been delivered before and not acknowledged.",
+        samples: |view| view.counter(|worker| worker.redeliveries.get()),
+    },
+    Family {
+        name: "proxy_takeovers_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "At-least-once consumers that a newer connection took from an older one.",
+        samples: |view| view.counter(|worker| worker.takeovers.get()),
+    },
+    Family {
+        name: "proxy_dead_letters_total",
+        kind: Kind::Counter,
+        labels: &["outcome"],
+        help: "Messages whose deliveries were used up, by what became of them.",
+        samples: |view| {
+            let dead = |outcome: DeadLetter| {
+                let count = view.sum(|worker| worker.dead_letters[outcome as usize].get());
+                counter(&[("outcome", outcome.as_str())], count as f64)
+            };
+            DeadLetter::ALL.into_iter().map(dead).collect()
+        },
     },
     Family {
         name: "proxy_outbox_bytes",

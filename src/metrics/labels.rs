@@ -92,6 +92,84 @@ impl StorageOperation {
     }
 }
 
+/// How a poll ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PollOutcome {
+    /// With messages or gaps.
+    Answered,
+    /// With nothing, because its time was up.
+    Timeout,
+    /// Its client left before.
+    Gone,
+}
+
+impl PollOutcome {
+    pub(super) const ALL: [PollOutcome; 3] = [
+        PollOutcome::Answered,
+        PollOutcome::Timeout,
+        PollOutcome::Gone,
+    ];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            PollOutcome::Answered => "answered",
+            PollOutcome::Timeout => "timeout",
+            PollOutcome::Gone => "gone",
+        }
+    }
+}
+
+/// What became of an acknowledgement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AckResult {
+    /// It counted.
+    Acknowledged,
+    /// The message was not pending for the client: acknowledged before, or never delivered.
+    NotPending,
+    /// The message was given to another member of the group.
+    Reassigned,
+    /// No message of this id is known.
+    Unknown,
+}
+
+impl AckResult {
+    pub(super) const ALL: [AckResult; 4] = [
+        AckResult::Acknowledged,
+        AckResult::NotPending,
+        AckResult::Reassigned,
+        AckResult::Unknown,
+    ];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            AckResult::Acknowledged => "acknowledged",
+            AckResult::NotPending => "not_pending",
+            AckResult::Reassigned => "reassigned",
+            AckResult::Unknown => "unknown",
+        }
+    }
+}
+
+/// What became of a message whose deliveries were used up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeadLetter {
+    /// It was published to the topic for such messages.
+    Published,
+    /// It was dropped: there is no such topic, or no room in it.
+    Dropped,
+}
+
+impl DeadLetter {
+    pub(super) const ALL: [DeadLetter; 2] = [DeadLetter::Published, DeadLetter::Dropped];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            DeadLetter::Published => "published",
+            DeadLetter::Dropped => "dropped",
+        }
+    }
+}
+
 /// Who was told an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ErrorType {
@@ -116,6 +194,7 @@ impl ErrorType {
 mod tests {
     use super::*;
     use crate::session::CloseReason;
+    use crate::topic::DeliveryKind;
 
     #[test]
     fn places_are_found_again() {
@@ -145,6 +224,18 @@ mod tests {
         }
         for (index, error_type) in ErrorType::ALL.into_iter().enumerate() {
             assert_eq!(error_type as usize, index);
+        }
+        for (index, outcome) in PollOutcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+        }
+        for (index, result) in AckResult::ALL.into_iter().enumerate() {
+            assert_eq!(result as usize, index);
+        }
+        for (index, outcome) in DeadLetter::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+        }
+        for (index, kind) in DeliveryKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
         }
         for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index);

@@ -26,7 +26,7 @@ use catalogue::{FAMILIES, Family};
 use process::Process;
 use view::View;
 
-pub use labels::{ErrorType, StorageOperation};
+pub use labels::{AckResult, DeadLetter, ErrorType, PollOutcome, StorageOperation};
 pub use worker::WorkerMetrics;
 
 /// The `Content-Type` of what [`render`] writes.

@@ -7,18 +7,25 @@ use super::catalogue::FAMILIES;
 use super::sample::Kind;
 use super::*;
 use crate::session::{CloseReason, Exchange};
-use crate::topic::{GapReason, TopicCounts, TopicMeter, TopicName, TopicStats};
+use crate::topic::{DeliveryKind, GapReason, TopicCounts, TopicMeter, TopicName, TopicStats};
 
 /// Names of SPEC section 10 that other programs rely on, whatever we think of them.
-const GIVEN_NAMES: [&str; 4] = [
-    "proxy_websocket_connections_active",
+const GIVEN_NAMES: [&str; 3] = [
     "proxy_topic_message_count",
     "process_open_fds",
     "process_max_fds",
 ];
 
-/// What a name that is no counter's may end with: a unit, or what is counted.
-const UNITS: [&str; 5] = ["_seconds", "_bytes", "_items", "_connections", "_topics"];
+/// What a name that is no counter's may end with: a unit, what is counted, or in which state.
+const UNITS: [&str; 7] = [
+    "_seconds",
+    "_bytes",
+    "_items",
+    "_connections",
+    "_topics",
+    "_waiters",
+    "_active",
+];
 
 /// The exposition, parsed: samples by name and labels as written, families by name.
 #[derive(Default, Debug)]
@@ -204,6 +211,16 @@ fn busy() -> (Vec<Arc<WorkerMetrics>>, StoreStats) {
     first.error(ErrorType::Http, "VALIDATION_ERROR");
     first.error(ErrorType::WebSocket, "nonsense");
     first.idempotent_replay();
+    first.polls_waiting(4);
+    workers[1].polls_waiting(3);
+    first.poll_ended(PollOutcome::Timeout);
+    first.streams_open(2);
+    first.acknowledged(AckResult::Acknowledged, 5);
+    first.acknowledged(AckResult::Unknown, 1);
+    first.nacked(2);
+    first.redelivered(3);
+    first.taken_over();
+    first.dead_letters(DeadLetter::Dropped, 6);
     first.bytes_received(1_000);
     first.bytes_sent(2_000);
     first.gap(GapReason::Lagged);
@@ -220,7 +237,8 @@ fn busy() -> (Vec<Arc<WorkerMetrics>>, StoreStats) {
     let meter = TopicMeter::default();
     meter.received(2, 1_000);
     meter.received(1, 60_000_000);
-    meter.delivered(9);
+    meter.delivered(DeliveryKind::WebSocket, 9);
+    meter.delivered(DeliveryKind::Stream, 2);
     let store = StoreStats {
         topics: vec![TopicStats {
             name: TopicName::parse("caf\u{e9}_1").unwrap(),
@@ -316,6 +334,17 @@ fn workers_are_added_up_or_told_apart() {
         ),
         ("proxy_publish_to_delivery_seconds_sum", 0.0012),
         ("proxy_idempotent_replays_total", 1.0),
+        ("proxy_poll_waiters", 7.0),
+        (r#"proxy_polls_total{outcome="timeout"}"#, 1.0),
+        (r#"proxy_polls_total{outcome="gone"}"#, 0.0),
+        ("proxy_streams_active", 2.0),
+        (r#"proxy_acks_total{result="acknowledged"}"#, 5.0),
+        (r#"proxy_acks_total{result="reassigned"}"#, 0.0),
+        (r#"proxy_acks_total{result="unknown"}"#, 1.0),
+        ("proxy_nacks_total", 2.0),
+        ("proxy_redeliveries_total", 3.0),
+        ("proxy_takeovers_total", 1.0),
+        (r#"proxy_dead_letters_total{outcome="dropped"}"#, 6.0),
         (r#"proxy_gaps_total{reason="lagged"}"#, 1.0),
         (r#"proxy_gaps_total{reason="trimmed"}"#, 0.0),
         ("proxy_lagging_subscriptions_total", 1.0),
@@ -353,6 +382,14 @@ fn topics_without_a_place_are_summed_under_a_star() {
         (
             "proxy_messages_delivered_total{topic=\"caf\u{e9}_1\",delivery_type=\"websocket\"}",
             9.0,
+        ),
+        (
+            "proxy_messages_delivered_total{topic=\"caf\u{e9}_1\",delivery_type=\"sse\"}",
+            2.0,
+        ),
+        (
+            "proxy_messages_delivered_total{topic=\"*\",delivery_type=\"longpoll\"}",
+            0.0,
         ),
         ("proxy_topic_message_count{topic=\"caf\u{e9}_1\"}", 3.0),
         ("proxy_topic_message_count{topic=\"*\"}", 5.0),

@@ -1,7 +1,10 @@
 //! What one worker counts.
 
 use super::cell::{Cell, Durations, Sizes};
-use super::labels::{self, ERROR_CODES, ErrorType, HANDLERS, METHODS, STATUSES, StorageOperation};
+use super::labels::{
+    self, AckResult, DeadLetter, ERROR_CODES, ErrorType, HANDLERS, METHODS, PollOutcome, STATUSES,
+    StorageOperation,
+};
 use crate::session::{CloseReason, Exchange};
 use crate::topic::GapReason;
 
@@ -52,6 +55,14 @@ pub struct WorkerMetrics {
     /// Whether each operation failed, then whether it succeeded.
     pub(super) storage_operations: [[Cell; 2]; StorageOperation::ALL.len()],
     pub(super) idempotent_replays: Cell,
+    pub(super) poll_waiters: Cell,
+    pub(super) polls: [Cell; PollOutcome::ALL.len()],
+    pub(super) streams: Cell,
+    pub(super) acks: [Cell; AckResult::ALL.len()],
+    pub(super) nacks: Cell,
+    pub(super) redeliveries: Cell,
+    pub(super) takeovers: Cell,
+    pub(super) dead_letters: [Cell; DeadLetter::ALL.len()],
     pub(super) accepted: Cell,
     pub(super) accept_pauses: Cell,
     pub(super) websockets_opened: Cell,
@@ -115,6 +126,51 @@ impl WorkerMetrics {
     pub fn delivered(&self, messages: u64, bytes: u64) {
         self.deliveries.add(messages);
         self.delivered_bytes.add(bytes);
+    }
+
+    /// Polls that wait for messages now.
+    pub fn polls_waiting(&self, polls: usize) {
+        self.poll_waiters.set(polls as u64);
+    }
+
+    /// How many polls wait, as this worker said last.
+    pub fn poll_waiters(&self) -> u64 {
+        self.poll_waiters.get()
+    }
+
+    /// Counts a poll that ended, whether it had to wait or not.
+    pub fn poll_ended(&self, outcome: PollOutcome) {
+        self.polls[outcome as usize].add(1);
+    }
+
+    /// Streams that are open now.
+    pub fn streams_open(&self, streams: usize) {
+        self.streams.set(streams as u64);
+    }
+
+    /// Counts messages that a client acknowledged, all with the same result.
+    pub fn acknowledged(&self, result: AckResult, messages: u64) {
+        self.acks[result as usize].add(messages);
+    }
+
+    /// Counts messages that a client gave back.
+    pub fn nacked(&self, messages: u64) {
+        self.nacks.add(messages);
+    }
+
+    /// Counts deliveries of messages that had been delivered before and not acknowledged.
+    pub fn redelivered(&self, messages: u64) {
+        self.redeliveries.add(messages);
+    }
+
+    /// Counts a consumer that went on on a newer connection, while an older one was open.
+    pub fn taken_over(&self) {
+        self.takeovers.add(1);
+    }
+
+    /// Counts messages whose deliveries were used up.
+    pub fn dead_letters(&self, outcome: DeadLetter, messages: u64) {
+        self.dead_letters[outcome as usize].add(messages);
     }
 
     /// Counts bytes read from clients.

@@ -9,11 +9,40 @@ pub const LATENCY_BUCKETS_MICROS: [u64; 15] = [
     2_500_000, 5_000_000, 7_500_000, 10_000_000,
 ];
 
+/// How messages reach their consumers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeliveryKind {
+    /// As frames of a WebSocket.
+    WebSocket,
+    /// In the answer to a poll.
+    LongPoll,
+    /// In a stream: Server-Sent Events or NDJSON.
+    Stream,
+}
+
+impl DeliveryKind {
+    /// All of them, in the order of their counts.
+    pub const ALL: [DeliveryKind; 3] = [
+        DeliveryKind::WebSocket,
+        DeliveryKind::LongPoll,
+        DeliveryKind::Stream,
+    ];
+
+    /// The text that metrics have for it (SPEC section 10).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeliveryKind::WebSocket => "websocket",
+            DeliveryKind::LongPoll => "longpoll",
+            DeliveryKind::Stream => "sse",
+        }
+    }
+}
+
 /// What happened in one topic, or in all that have no place of their own.
 #[derive(Default, Debug)]
 pub struct TopicMeter {
     received: AtomicU64,
-    delivered: AtomicU64,
+    delivered: [AtomicU64; DeliveryKind::ALL.len()],
     /// Not cumulative; the last one has no upper bound.
     latency_buckets: [AtomicU64; LATENCY_BUCKETS_MICROS.len() + 1],
     latency_micros: AtomicU64,
@@ -24,8 +53,8 @@ pub struct TopicMeter {
 pub struct TopicCounts {
     /// Messages stored.
     pub received: u64,
-    /// Messages delivered over WebSocket.
-    pub delivered: u64,
+    /// Messages delivered, by [`DeliveryKind`].
+    pub delivered: [u64; DeliveryKind::ALL.len()],
     /// Messages by time from receipt to stored; not cumulative.
     pub latency_buckets: [u64; LATENCY_BUCKETS_MICROS.len() + 1],
     /// Sum of those times, in microseconds.
@@ -44,15 +73,18 @@ impl TopicMeter {
     }
 
     /// Counts deliveries.
-    pub fn delivered(&self, messages: u64) {
-        self.delivered.fetch_add(messages, Ordering::Relaxed);
+    pub fn delivered(&self, kind: DeliveryKind, messages: u64) {
+        self.delivered[kind as usize].fetch_add(messages, Ordering::Relaxed);
     }
 
     /// What has been counted so far.
     pub fn counts(&self) -> TopicCounts {
         TopicCounts {
             received: self.received.load(Ordering::Relaxed),
-            delivered: self.delivered.load(Ordering::Relaxed),
+            delivered: self
+                .delivered
+                .each_ref()
+                .map(|count| count.load(Ordering::Relaxed)),
             latency_buckets: self
                 .latency_buckets
                 .each_ref()
@@ -124,6 +156,15 @@ mod tests {
         );
         assert_eq!(counts.latency_buckets[15], 1);
         assert_eq!((counts.received, counts.latency_micros), (4, 60_003_001));
+    }
+
+    #[test]
+    fn deliveries_are_counted_by_their_kind() {
+        let meter = TopicMeter::default();
+        for (index, kind) in DeliveryKind::ALL.into_iter().enumerate() {
+            meter.delivered(kind, 10 + index as u64);
+        }
+        assert_eq!(meter.counts().delivered, [10, 11, 12]);
     }
 
     #[test]

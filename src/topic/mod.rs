@@ -28,7 +28,7 @@ pub use history::{HistoryLimits, Place};
 pub use id::{Epoch, MessageId, MessageIdError, Position, TopicHash};
 pub use interest::{LocalTopic, News, WORKERS_MAX, WorkerIndex};
 pub use message::{Draft, FrameLayout, MESSAGE_OVERHEAD_BYTES, Message};
-pub use meter::{LATENCY_BUCKETS_MICROS, Meters, TopicCounts, TopicMeter};
+pub use meter::{DeliveryKind, LATENCY_BUCKETS_MICROS, Meters, TopicCounts, TopicMeter};
 pub use name::{TopicName, TopicNameError};
 pub use reading::{Batch, Reading};
 pub use stats::{StoreStats, TopicStats};

@@ -10,7 +10,7 @@ use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed, SubscriptionRef};
 use crate::metrics::WorkerMetrics;
 use crate::session::{CloseReason, gap_frame};
-use crate::topic::{Batch, GapReason, Message, Place, Reading, TopicStore};
+use crate::topic::{Batch, DeliveryKind, GapReason, Message, Place, Reading, TopicStore};
 
 impl Worker {
     /// Gives a connection that reads on by itself a turn, unless it waits for its socket.
@@ -135,7 +135,7 @@ fn count(
         topic.meter = store.meter(topic.handle);
     }
     if let Some(meter) = &topic.meter {
-        meter.delivered(delivered.len() as u64);
+        meter.delivered(DeliveryKind::WebSocket, delivered.len() as u64);
     }
     let bytes = delivered.iter().map(|message| message.frame().len() as u64);
     metrics.delivered(delivered.len() as u64, bytes.sum());

@@ -15,7 +15,7 @@ use super::connection::{Accepted, Connection};
 use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed};
 use crate::session::{CloseReason, Session, gap_frame};
-use crate::topic::{Batch, GapReason, LocalTopic, Message, Place, TopicStore};
+use crate::topic::{Batch, DeliveryKind, GapReason, LocalTopic, Message, Place, TopicStore};
 
 /// Writes of one turn, over all jobs and catch-ups.
 const WRITES_PER_TURN: usize = 256;
@@ -234,7 +234,7 @@ impl Worker {
         self.metrics.delivered(delivered, bytes);
         self.metrics.bytes_sent(sent);
         if let Some(meter) = &topic.meter {
-            meter.delivered(delivered);
+            meter.delivered(DeliveryKind::WebSocket, delivered);
         }
         if let Some(oldest) = job.frames.first() {
             let since = self
