@@ -320,7 +320,8 @@ pub(crate) const GROUP_MEMBERS_MAX: Fixed<Count> = Fixed::new(
 );
 
 /// Some 100,000 first answers, which a publisher that uses a key for each message at 160 a second
-/// needs within the 600 s that they are remembered.
+/// needs within the 600 s that they are remembered. At least one answer to a bulk of the longest
+/// topics must fit.
 pub(crate) const IDEMPOTENCY_BYTES_MAX: Fixed<Size> = Fixed::new(
     About::new(
         "idempotency-bytes-max",
@@ -329,7 +330,7 @@ pub(crate) const IDEMPOTENCY_BYTES_MAX: Fixed<Size> = Fixed::new(
         "Bytes of remembered answers to publish requests with an Idempotency-Key",
     ),
     Size(64 * MIB),
-    Size(4 * KIB),
+    Size(128 * KIB),
     Size(TIB),
 );
 

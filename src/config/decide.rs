@@ -337,8 +337,8 @@ pub(super) mod tests {
             ("group-members-max", "1", "group_members_max: 1,"),
             (
                 "idempotency-bytes-max",
-                "4KiB",
-                "idempotency_bytes_max: 4096,",
+                "128KiB",
+                "idempotency_bytes_max: 131072,",
             ),
             ("head-timeout", "500ms", "head_timeout: 500ms"),
             ("body-timeout", "0.5", "body_timeout: 500ms"),

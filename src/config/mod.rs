@@ -85,7 +85,7 @@ pub struct Config {
     pub consumers_max: usize,
     /// Members of one group on one topic at a time, at least 1.
     pub group_members_max: usize,
-    /// Bytes of remembered answers to requests with an `Idempotency-Key`, at least 4 KiB.
+    /// Bytes of remembered answers to requests with an `Idempotency-Key`, at least 128 KiB.
     pub idempotency_bytes_max: usize,
 
     /// Time for the head of a request, from its first byte.

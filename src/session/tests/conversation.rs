@@ -309,7 +309,13 @@ impl Conversation {
             drafts, receipt, ..
         } = publish;
         let stored: Vec<Stored> = drafts.into_iter().map(|draft| self.store(draft)).collect();
-        self.event(|session, ctx, out| session.published(&receipt, &stored, ctx, out))
+        let turn = self.event(|session, ctx, out| session.published(&receipt, &stored, ctx, out));
+        let exchange = turn
+            .exchange
+            .expect("a request that is carried out is answered");
+        let is_bounded = exchange.response_bytes <= receipt.answer_bytes_max() as u64;
+        assert!(is_bounded || exchange.status >= 400, "{exchange:?}");
+        turn
     }
 
     fn store(&mut self, draft: Draft) -> Stored {
