@@ -1,6 +1,7 @@
 //! What the bytes ask for: routes, publish bodies, WebSocket commands, origins, and the JSON of
 //! answers. No sockets and no clocks; sessions drive this.
 
+pub mod ack;
 pub mod command;
 pub mod consumer;
 pub mod delivery;
@@ -8,6 +9,10 @@ pub mod error;
 mod json;
 pub mod offset;
 pub mod origin;
+pub mod poll;
 pub mod publish;
+pub mod query;
 pub mod reply;
 pub mod route;
+pub mod stream;
+mod validation;

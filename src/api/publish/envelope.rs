@@ -1,8 +1,8 @@
 //! The outer members of publish bodies: finds them, and checks the syntax of all the rest on the
 //! way. Of members with the same key the last counts.
 
-use super::scan::{Scanner, Span, SyntaxError};
-use super::text::unescape;
+use crate::api::validation::scan::{Scanner, Span, SyntaxError};
+use crate::api::validation::text::unescape;
 
 /// Most messages that are remembered of one bulk; the rest is counted.
 pub(super) const MESSAGES_MAX: usize = 100;

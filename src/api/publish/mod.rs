@@ -10,25 +10,19 @@
 //! on as they came; no tree is built. Time is linear in the body, and what a refusal takes is
 //! bounded by a small multiple of it.
 
-mod content_type;
 mod envelope;
-mod metadata;
-mod report;
-mod scan;
-mod text;
-mod token;
 mod ttl;
 
 use std::borrow::Cow;
 
-use crate::topic::{TopicName, TopicNameError};
+use crate::api::validation::report::{Input, Problem, Report, Step};
+use crate::api::validation::scan::{Scanner, Span, SyntaxError};
+use crate::api::validation::{json_text, not_an_object, read_string, strings, topic_problem};
+use crate::topic::TopicName;
 
 use envelope::{Bulk, Fields, MESSAGES_MAX, Message, Messages};
-use report::{Input, Place, Problem, Report};
-use scan::{Reason, Scanner, Span, SyntaxError};
-use text::{LoneSurrogate, unescape};
 
-pub use report::ValidationErrors;
+pub use crate::api::validation::ValidationErrors;
 
 /// A message that a producer asks to publish, checked against all rules.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,7 +49,7 @@ pub fn parse_one<'b>(
     let message = Scanner::new(text, 0)
         .document(|scanner| envelope::message(scanner, 0))
         .map_err(|error| ValidationErrors::syntax(text, error))?;
-    let mut report = Report::new(text);
+    let mut report = Report::default();
     let publication = match message {
         Message::Object(fields) => publication(text, &fields, None, &mut report)
             .map_err(|error| ValidationErrors::syntax(text, error))?,
@@ -77,7 +71,7 @@ pub fn parse_bulk<'b>(
         .document(envelope::bulk)
         .map_err(|error| ValidationErrors::syntax(text, error))?;
     let messages = listed_messages(text, bulk)?;
-    let mut report = Report::new(text);
+    let mut report = Report::default();
     let mut publications = Vec::with_capacity(messages.len());
     for (index, message) in messages.iter().enumerate() {
         match message {
@@ -87,11 +81,15 @@ pub fn parse_bulk<'b>(
                 publications.extend(publication);
             }
             Message::Other(span) => {
-                let place = Place {
-                    element: Some(index),
-                    ..Place::default()
-                };
-                report.add(place, Problem::NotAnObject, Input::Value(*span));
+                report.add(
+                    &[
+                        Step::Name("body"),
+                        Step::Name("messages"),
+                        Step::Index(index),
+                    ],
+                    Problem::NotAnObject,
+                    Input::Json(span.of(text)),
+                );
             }
         }
     }
@@ -100,43 +98,6 @@ pub fn parse_bulk<'b>(
     } else {
         Err(report.close())
     }
-}
-
-/// The body as JSON text, without a byte order mark.
-#[inline]
-fn json_text<'b>(body: &'b [u8], content_type: Option<&[u8]>) -> Result<&'b str, ValidationErrors> {
-    if body.is_empty() {
-        return Err(Report::only(
-            "",
-            Place::default(),
-            Problem::Missing,
-            Input::Null,
-        ));
-    }
-    if !content_type::is_json(content_type) {
-        let input = Input::Bytes(body);
-        return Err(Report::only(
-            "",
-            Place::default(),
-            Problem::NotAnObject,
-            input,
-        ));
-    }
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    match std::str::from_utf8(body) {
-        Ok(text) => Ok(text),
-        Err(error) => Err(ValidationErrors::not_utf8(&body[..error.valid_up_to()])),
-    }
-}
-
-/// What is wrong with a body that is another JSON value than an object.
-fn not_an_object(text: &str, span: Span) -> ValidationErrors {
-    let (problem, input) = if span.of(text) == "null" {
-        (Problem::Missing, Input::Null)
-    } else {
-        (Problem::NotAnObject, Input::Value(span))
-    };
-    Report::only(text, Place::default(), problem, input)
 }
 
 /// The messages of a bulk, if it has a list of the right length.
@@ -150,15 +111,16 @@ fn listed_messages(text: &str, bulk: Bulk) -> Result<Vec<Message>, ValidationErr
         Some(Messages::Other(span)) => (Problem::ListType, span),
         Some(Messages::List { span, count: 0, .. }) => (Problem::ListEmpty, span),
         Some(Messages::List { span, count, .. }) if count > MESSAGES_MAX => {
-            (Problem::ListTooLong(count), span)
+            let max = MESSAGES_MAX;
+            (Problem::ListTooLong { max, length: count }, span)
         }
         Some(Messages::List { first, .. }) => return Ok(first),
     };
-    let place = Place {
-        field: Some("messages"),
-        ..Place::default()
-    };
-    Err(Report::only(text, place, problem, Input::Value(span)))
+    Err(Report::only(
+        &[Step::Name("body"), Step::Name("messages")],
+        problem,
+        Input::Json(span.of(text)),
+    ))
 }
 
 /// Checks one message; `None` when that put something into `report`.
@@ -169,7 +131,7 @@ fn publication<'t>(
     text: &'t str,
     fields: &Fields,
     element: Option<usize>,
-    report: &mut Report<'_>,
+    report: &mut Report,
 ) -> Result<Option<Publication<'t>>, SyntaxError> {
     let mut check = Check {
         text,
@@ -197,14 +159,14 @@ fn publication<'t>(
 struct Reported;
 
 /// The rules for the fields of one message. Each tells the report what is wrong.
-struct Check<'c, 'r, 't> {
+struct Check<'c, 't> {
     text: &'t str,
     whole: Span,
     element: Option<usize>,
-    report: &'c mut Report<'r>,
+    report: &'c mut Report,
 }
 
-impl<'t> Check<'_, '_, 't> {
+impl<'t> Check<'_, 't> {
     fn topic(&mut self, topic: Option<Span>) -> Result<Option<Cow<'t, str>>, SyntaxError> {
         let Some(span) = topic else {
             self.add("topic", Problem::Missing, self.whole);
@@ -214,17 +176,11 @@ impl<'t> Check<'_, '_, 't> {
             self.add("topic", Problem::StringType, span);
             return Ok(None);
         }
-        let name = unescape(span.of(self.text)).map_err(|LoneSurrogate(offset)| SyntaxError {
-            reason: Reason::UnicodeEscape,
-            at: span.start + offset,
-        })?;
-        let problem = match TopicName::check(&name) {
+        let name = read_string(self.text, span)?;
+        match TopicName::check(&name) {
             Ok(()) => return Ok(Some(name)),
-            Err(TopicNameError::Empty) => Problem::StringTooShort,
-            Err(TopicNameError::TooLong) => Problem::StringTooLong,
-            Err(TopicNameError::Characters) => Problem::TopicCharacters,
-        };
-        self.add("topic", problem, span);
+            Err(error) => self.add("topic", topic_problem(error), span),
+        }
         Ok(None)
     }
 
@@ -265,24 +221,25 @@ impl<'t> Check<'_, '_, 't> {
             return Err(Reported);
         }
         // A value that is no string may be overridden by a later one that is.
-        if metadata::check(self.text, found.span, self.place("metadata"), self.report) {
+        if strings::check(self.text, found.span, &self.steps("metadata"), self.report) {
             Ok(Some(one_line(self.text, found.span)))
         } else {
             Err(Reported)
         }
     }
 
-    fn place(&self, field: &'static str) -> Place<'t> {
-        Place {
-            element: self.element,
-            field: Some(field),
-            key: None,
+    fn steps(&self, field: &'static str) -> Vec<Step<'static>> {
+        let mut steps = vec![Step::Name("body")];
+        if let Some(index) = self.element {
+            steps.extend([Step::Name("messages"), Step::Index(index)]);
         }
+        steps.push(Step::Name(field));
+        steps
     }
 
     fn add(&mut self, field: &'static str, problem: Problem, span: Span) {
-        self.report
-            .add(self.place(field), problem, Input::Value(span));
+        let input = Input::Json(span.of(self.text));
+        self.report.add(&self.steps(field), problem, input);
     }
 }
 

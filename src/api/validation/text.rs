@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 /// An escape `\uD800` to `\uDFFF` without its other half, at this byte offset of its `u`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct LoneSurrogate(pub(super) usize);
+pub(in crate::api) struct LoneSurrogate(pub(super) usize);
 
 /// What a string says. `quoted` is a valid JSON string with its quotes.
-pub(super) fn unescape(quoted: &str) -> Result<Cow<'_, str>, LoneSurrogate> {
+pub(in crate::api) fn unescape(quoted: &str) -> Result<Cow<'_, str>, LoneSurrogate> {
     let inner = &quoted[1..quoted.len() - 1];
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Ok(Cow::Borrowed(inner));

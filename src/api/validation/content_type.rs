@@ -2,7 +2,7 @@
 
 /// True for `application/json` and `application/*+json` in any case and with any parameters, and
 /// when there is no header or an empty one.
-pub(super) fn is_json(content_type: Option<&[u8]>) -> bool {
+pub(in crate::api) fn is_json(content_type: Option<&[u8]>) -> bool {
     let Some(value) = content_type.filter(|value| !value.is_empty()) else {
         return true;
     };

@@ -7,11 +7,11 @@
 use super::token::{skip_scalar, skip_space, skip_string};
 
 /// Most levels of nesting; the outermost bracket of a body is level 1.
-pub(super) const DEPTH_MAX: usize = 255;
+pub(in crate::api) const DEPTH_MAX: usize = 255;
 
 /// Why a text is not JSON. [`Reason::words`] gives the sentence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Reason {
+pub(in crate::api) enum Reason {
     Value,
     PropertyName,
     Colon,
@@ -27,7 +27,7 @@ pub(super) enum Reason {
 
 impl Reason {
     /// What Python's `json` module says, or a sentence like it where Python has none.
-    pub(super) fn words(self) -> &'static str {
+    pub(in crate::api) fn words(self) -> &'static str {
         match self {
             Reason::Value => "Expecting value",
             Reason::PropertyName => "Expecting property name enclosed in double quotes",
@@ -46,33 +46,33 @@ impl Reason {
 
 /// The text is not JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct SyntaxError {
-    pub(super) reason: Reason,
+pub(in crate::api) struct SyntaxError {
+    pub(in crate::api) reason: Reason,
     /// Byte offset of the place in the text.
-    pub(super) at: usize,
+    pub(in crate::api) at: usize,
 }
 
 /// Where a value stands in the text. `start < end`, both on the value's own bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Span {
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(in crate::api) struct Span {
+    pub(in crate::api) start: usize,
+    pub(in crate::api) end: usize,
 }
 
 impl Span {
     /// The value as it came.
-    pub(super) fn of(self, text: &str) -> &str {
+    pub(in crate::api) fn of(self, text: &str) -> &str {
         &text[self.start..self.end]
     }
 
     /// First byte of the value: tells its kind.
-    pub(super) fn first(self, text: &str) -> u8 {
+    pub(in crate::api) fn first(self, text: &str) -> u8 {
         text.as_bytes()[self.start]
     }
 }
 
 /// A place in a JSON text.
-pub(super) struct Scanner<'t> {
+pub(in crate::api) struct Scanner<'t> {
     text: &'t str,
     bytes: &'t [u8],
     at: usize,
@@ -80,7 +80,7 @@ pub(super) struct Scanner<'t> {
 
 impl<'t> Scanner<'t> {
     /// A scanner at byte `at` of `text`.
-    pub(super) fn new(text: &'t str, at: usize) -> Scanner<'t> {
+    pub(in crate::api) fn new(text: &'t str, at: usize) -> Scanner<'t> {
         Scanner {
             text,
             bytes: text.as_bytes(),
@@ -89,17 +89,17 @@ impl<'t> Scanner<'t> {
     }
 
     /// The text that is scanned.
-    pub(super) fn text(&self) -> &'t str {
+    pub(in crate::api) fn text(&self) -> &'t str {
         self.text
     }
 
     /// The byte at the present place.
-    pub(super) fn peek(&self) -> Option<u8> {
+    pub(in crate::api) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
     /// Scans a whole document: white space, what `value` scans, white space, end.
-    pub(super) fn document<T>(
+    pub(in crate::api) fn document<T>(
         &mut self,
         value: impl FnOnce(&mut Self) -> Result<T, SyntaxError>,
     ) -> Result<T, SyntaxError> {
@@ -114,7 +114,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Runs `scan` and says where what it scanned stands.
-    pub(super) fn spanned<T>(
+    pub(in crate::api) fn spanned<T>(
         &mut self,
         scan: impl FnOnce(&mut Self) -> Result<T, SyntaxError>,
     ) -> Result<(T, Span), SyntaxError> {
@@ -125,14 +125,14 @@ impl<'t> Scanner<'t> {
     }
 
     /// Scans one value of any kind inside `depth` open brackets.
-    pub(super) fn value(&mut self, depth: usize) -> Result<Span, SyntaxError> {
+    pub(in crate::api) fn value(&mut self, depth: usize) -> Result<Span, SyntaxError> {
         let ((), span) = self.spanned(|scanner| scanner.any(depth))?;
         Ok(span)
     }
 
     /// Scans an object at whose `{` the scanner stands. `member` gets the span of each key with its
     /// quotes and scans the value, at whose first byte the scanner stands then.
-    pub(super) fn members(
+    pub(in crate::api) fn members(
         &mut self,
         mut member: impl FnMut(&mut Self, Span) -> Result<(), SyntaxError>,
     ) -> Result<(), SyntaxError> {
@@ -153,7 +153,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Scans an array at whose `[` the scanner stands. `element` scans each element.
-    pub(super) fn elements(
+    pub(in crate::api) fn elements(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<(), SyntaxError>,
     ) -> Result<(), SyntaxError> {

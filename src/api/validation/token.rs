@@ -13,7 +13,7 @@ fn error(reason: Reason, at: usize) -> Skipped {
 
 /// White space.
 #[inline(always)]
-pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+pub(in crate::api) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
         at += 1;
     }
@@ -22,7 +22,7 @@ pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
 
 /// Any value that has no brackets.
 #[inline(always)]
-pub(super) fn skip_scalar(bytes: &[u8], at: usize) -> Skipped {
+pub(in crate::api) fn skip_scalar(bytes: &[u8], at: usize) -> Skipped {
     match bytes.get(at) {
         Some(b'"') => skip_string(bytes, at),
         Some(b'-' | b'0'..=b'9') => skip_number(bytes, at),
@@ -87,7 +87,7 @@ fn skip_digits(bytes: &[u8], mut at: usize) -> usize {
 
 /// A string, at whose opening quote `start` is.
 #[inline(always)]
-pub(super) fn skip_string(bytes: &[u8], start: usize) -> Skipped {
+pub(in crate::api) fn skip_string(bytes: &[u8], start: usize) -> Skipped {
     let at = skip_plain(bytes, start + 1);
     if bytes.get(at) == Some(&b'"') {
         Ok(at + 1)
