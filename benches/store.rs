@@ -35,6 +35,9 @@ impl Bench {
             },
             topics_max: 1_000,
             metered_topics_max: 1_000,
+            consumers_max: 1_000,
+            group_members_max: 1_000,
+            client_retention: u64::MAX,
         };
         let budget = Budget::new(1 << 40);
         let mut frame = vec![b'0'; MessageId::LEN];

@@ -246,6 +246,9 @@ fn build_shared(
         },
         topics_max: config.topics_max,
         metered_topics_max: config.metrics_topics_max,
+        consumers_max: config.consumers_max,
+        group_members_max: config.group_members_max,
+        client_retention: micros(config.client_retention),
     };
     let budget = Budget::new(config.memory_max as u64);
     let origins = config.allowed_origins.iter().map(String::as_str);

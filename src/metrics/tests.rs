@@ -253,6 +253,8 @@ fn busy() -> (Vec<Arc<WorkerMetrics>>, StoreStats) {
         topics_total: 4,
         history_bytes: 900,
         evicted: 11,
+        consumers: 0,
+        consumers_pending: 0,
     };
     (workers, store)
 }

@@ -212,6 +212,8 @@ fn refused(ticket: &Ticket, error: StoreError, ctx: &mut Context<'_>, out: &mut 
     let sentence = match error {
         StoreError::TopicsMax => "There are as many topics as there may be",
         StoreError::HashTaken => "The name of this topic cannot be told from another's",
+        StoreError::ConsumersMax => "There are as many consumers as there may be",
+        StoreError::GroupMembersMax => "The group has as many members as it may have",
         StoreError::MemoryMax => "No memory is left for messages",
     };
     answer(

@@ -1,4 +1,4 @@
-//! What leaves the store without being asked for: what is too old, too much, or idle.
+//! What leaves the store without being asked for: what is too old, too much, idle or abandoned.
 
 use smallvec::SmallVec;
 
@@ -18,7 +18,7 @@ const SWEEP_SLOTS_PER_HOLD: usize = 256;
 const RELIEF_SHARE: u64 = 256;
 
 impl TopicStore {
-    /// Evicts what is due and frees idle topics in every `of`-th shard, beginning with `first`.
+    /// Evicts what is due, drops abandoned consumers and frees idle topics in every `of`-th shard, beginning with `first`.
     /// Each worker sweeps its share on a timer. Returns whether more is due than one sweep takes:
     /// then the next should follow soon.
     pub fn sweep(&self, first: usize, of: usize, now: Moment) -> bool {
@@ -57,6 +57,7 @@ impl TopicStore {
             let most = EVICTIONS_PER_HOLD.saturating_sub(dropped.len());
             topic.evict(&self.limits.history, now.monotonic_micros, most, dropped);
             let after = topic.history.bytes();
+            self.drop_abandoned(topic, now.monotonic_micros);
             let is_idle = topic.is_idle();
             cell.account(before, after, dropped.len() - dropped_before);
             if is_idle {

@@ -191,6 +191,19 @@ impl History {
         }
     }
 
+    /// The message of a sequence, if it is kept; it may have expired.
+    pub(super) fn get(&self, sequence: u64) -> Option<&Message> {
+        let (log, oldest) = self.log.as_ref().zip(self.oldest_sequence())?;
+        let index = usize::try_from(sequence.checked_sub(oldest)?).ok()?;
+        log.slots.get(index)?.message.as_ref()
+    }
+
+    /// The message of a position, if it is kept; it may have expired.
+    pub(super) fn at(&self, position: Position) -> Option<&Message> {
+        let message = self.get(self.place_behind(position).sequence)?;
+        (message.position() == position).then_some(message)
+    }
+
     /// Messages behind `sequence` that have not expired, oldest first.
     pub(super) fn behind(&self, sequence: u64, now_micros: u64) -> impl Iterator<Item = &Message> {
         let oldest = self.oldest_sequence().unwrap_or(u64::MAX);

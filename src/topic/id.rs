@@ -72,6 +72,11 @@ impl Position {
             Position::from_bits(self.bits() + 1)
         }
     }
+
+    /// The position right below this one, whether or not it was ever issued.
+    pub(super) fn previous(self) -> Position {
+        Position::from_bits(self.bits().saturating_sub(1))
+    }
 }
 
 impl std::fmt::Debug for Position {

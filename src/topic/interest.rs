@@ -71,8 +71,13 @@ impl Interest {
 
     /// Collects those who have not been told yet and marks them.
     pub(super) fn tell(&mut self, news: &mut Vec<News>) {
+        self.tell_some(u64::MAX, news);
+    }
+
+    /// As [`Interest::tell`], for those alone whose bits are set in `workers`.
+    pub(super) fn tell_some(&mut self, workers: u64, news: &mut Vec<News>) {
         for reader in &mut self.readers {
-            if !reader.pending {
+            if !reader.pending && workers >> reader.worker & 1 == 1 {
                 reader.pending = true;
                 news.push(News {
                     worker: reader.worker,

@@ -4,6 +4,8 @@
 //! from a [`Place`]. It knows which workers care about a topic, never their connections.
 
 mod budget;
+mod claims;
+mod consumer;
 mod cursor;
 mod eviction;
 mod freed;
@@ -23,6 +25,7 @@ mod subscription;
 mod model_tests;
 
 pub use budget::{Budget, Charge};
+pub use consumer::{Ack, Attached, Claim, ClaimRules, Claimed, Claims, ConsumerName, Member, Seat};
 pub use cursor::{Cursor, CursorError};
 pub use history::{HistoryLimits, Place};
 pub use id::{Epoch, MessageId, MessageIdError, Position, TopicHash};

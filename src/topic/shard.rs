@@ -4,6 +4,7 @@ use std::collections::BinaryHeap;
 
 use hashbrown::HashTable;
 
+use super::consumer::Consumers;
 use super::freed::FreedTopics;
 use super::history::{History, HistoryLimits};
 use super::id::{Position, TopicHash};
@@ -25,15 +26,17 @@ pub(super) struct Topic {
     pub(super) interest: Interest,
     /// Counters; absent until the first message.
     pub(super) meter: Option<Arc<TopicMeter>>,
+    /// Durable consumers; absent while there is none.
+    pub(super) consumers: Option<Box<Consumers>>,
 }
 
 impl Topic {
     /// Whether nobody would miss it.
     pub(super) fn is_idle(&self) -> bool {
-        self.history.is_empty() && self.interest.is_empty()
+        self.history.is_empty() && self.interest.is_empty() && self.consumers.is_none()
     }
 
-    /// Bytes that it costs beside its messages.
+    /// Bytes that it costs beside its messages and consumers.
     pub(super) fn overhead_bytes(&self) -> usize {
         TOPIC_OVERHEAD_BYTES + self.name.as_str().len()
     }
@@ -140,6 +143,7 @@ impl Shard {
             history,
             interest: Interest::default(),
             meter: None,
+            consumers: None,
         };
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(TopicSlot::default());

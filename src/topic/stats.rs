@@ -32,6 +32,10 @@ pub struct StoreStats {
     pub history_bytes: u64,
     /// Messages that were evicted, by bounds or `ttl`.
     pub evicted: u64,
+    /// Durable consumers in all topics.
+    pub consumers: usize,
+    /// Messages that they were given and have not acknowledged.
+    pub consumers_pending: usize,
 }
 
 impl TopicStore {
@@ -42,11 +46,14 @@ impl TopicStore {
             topics_total: self.topics.load(Ordering::Relaxed),
             history_bytes: self.history_bytes(),
             evicted: self.evicted(),
+            consumers: self.consumers.load(Ordering::Relaxed),
             ..StoreStats::default()
         };
         for shard in 0..self.shards.len() {
             for topic in self.lock(shard as u16).topics() {
                 let messages = topic.history.len();
+                let consumers = topic.consumers.as_ref();
+                stats.consumers_pending += consumers.map_or(0, |it| it.pending());
                 match &topic.meter {
                     Some(meter) if self.meters.is_own(meter) => stats.topics.push(TopicStats {
                         name: topic.name.clone(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 
 use super::budget::Budget;
 use super::history::{HistoryLimits, Place};
@@ -30,6 +30,12 @@ pub struct StoreLimits {
     pub topics_max: usize,
     /// Topics with counters of their own in the metrics.
     pub metered_topics_max: usize,
+    /// Durable consumers in all topics together.
+    pub consumers_max: usize,
+    /// Members of one group in one topic at one time.
+    pub group_members_max: usize,
+    /// Microseconds after which a durable consumer without members is dropped.
+    pub client_retention: u64,
 }
 
 /// Finds a topic without its name, as long as it exists.
@@ -48,6 +54,12 @@ pub enum StoreError {
     /// Another topic's name has the same 60-bit hash.
     #[error("the topic's name cannot be told from another's in message ids")]
     HashTaken,
+    /// The durable consumer does not exist and there may be no more.
+    #[error("too many consumers")]
+    ConsumersMax,
+    /// The group has as many members as it may have.
+    #[error("too many members in the group")]
+    GroupMembersMax,
     /// All memory is held by what waits for slow readers.
     #[error("out of memory for messages")]
     MemoryMax,
@@ -68,15 +80,17 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct TopicStore {
     pub(super) shards: Box<[CachePadded<ShardCell>]>,
-    /// Hashes of all topics, striped like the shards. A stripe is locked inside a shard's lock,
-    /// never the other way round.
-    hashes: Box<[Mutex<HashSet<TopicHash>>]>,
+    /// All topics by their hashes, striped like the shards. A stripe is locked inside a shard's
+    /// lock, never the other way round.
+    hashes: Box<[Mutex<HashMap<TopicHash, TopicHandle>>]>,
     hasher: RandomState,
     pub(super) limits: StoreLimits,
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     pub(super) budget: &'static Budget,
     pub(super) meters: Meters,
     pub(super) topics: AtomicUsize,
+    /// Durable consumers in all topics.
+    pub(super) consumers: AtomicUsize,
     /// Held by the worker that frees memory for all.
     pub(super) relief: Mutex<()>,
 }
@@ -164,6 +178,7 @@ impl TopicStore {
             budget,
             meters: Meters::new(limits.metered_topics_max),
             topics: AtomicUsize::new(0),
+            consumers: AtomicUsize::new(0),
             relief: Mutex::new(()),
         }
     }
@@ -278,20 +293,7 @@ impl TopicStore {
         let (mut shard, handle) = self.find_or_make(name.as_str())?;
         let topic = shard.get_mut(handle.key).expect("found under this lock");
         let (place, gap) = self.place(topic, start);
-        let newest = topic.history.newest();
-        let local = topic.interest.local(worker);
-        if local.is_none() {
-            topic.interest.register(worker, vacant, newest.sequence);
-        }
-        Ok(Subscribed {
-            handle,
-            name: topic.name.clone(),
-            local: local.unwrap_or(vacant),
-            newly_interested: local.is_none().then_some(newest),
-            start: place,
-            resume: self.id(topic.hash, place.position),
-            gap,
-        })
+        Ok(self.enter(topic, handle, worker, vacant, (place, gap)))
     }
 
     /// The worker's last subscription in a topic has gone.
@@ -374,31 +376,31 @@ impl TopicStore {
         self.lock(handle.shard).get(handle.key)?.meter.clone()
     }
 
+    /// The topic of this hash, if there is one.
+    pub(super) fn find_hash(&self, hash: TopicHash) -> Option<TopicHandle> {
+        self.stripe(hash).get(&hash).copied()
+    }
+
     /// Locks a shard.
     pub(super) fn lock(&self, shard: u16) -> MutexGuard<'_, Shard> {
         self.shards[shard as usize].lock()
     }
 
-    fn find_or_make(&self, name: &str) -> Result<(MutexGuard<'_, Shard>, TopicHandle), StoreError> {
+    /// The topic of a name, made if there is none, with its locked shard.
+    pub(super) fn find_or_make(
+        &self,
+        name: &str,
+    ) -> Result<(MutexGuard<'_, Shard>, TopicHandle), StoreError> {
         let (name_hash, shard_index) = self.shard_of(name);
         let mut shard = self.lock(shard_index);
-        if let Some(key) = shard.find(name_hash, name) {
-            return Ok((
-                shard,
-                TopicHandle {
-                    shard: shard_index,
-                    key,
-                },
-            ));
-        }
-        let key = self.make(&mut shard, name_hash, name)?;
-        Ok((
-            shard,
-            TopicHandle {
+        let handle = match shard.find(name_hash, name) {
+            Some(key) => TopicHandle {
                 shard: shard_index,
                 key,
             },
-        ))
+            None => self.make(&mut shard, shard_index, name_hash, name)?,
+        };
+        Ok((shard, handle))
     }
 
     /// The hash of a topic's name, and the shard where it stands.
@@ -409,10 +411,16 @@ impl TopicStore {
         (name_hash, shard as u16)
     }
 
-    fn make(&self, shard: &mut Shard, name_hash: u64, name: &str) -> Result<SlotKey, StoreError> {
+    fn make(
+        &self,
+        shard: &mut Shard,
+        shard_index: u16,
+        name_hash: u64,
+        name: &str,
+    ) -> Result<TopicHandle, StoreError> {
         let hash = TopicHash::of(name);
         let mut hashes = self.stripe(hash);
-        if hashes.contains(&hash) {
+        if hashes.contains_key(&hash) {
             return Err(StoreError::HashTaken);
         }
         let topics_max = self.limits.topics_max;
@@ -424,14 +432,19 @@ impl TopicStore {
         let key = shard.insert(name_hash, name, hash, |name| self.hasher.hash_one(name));
         let overhead = shard.get(key).map_or(0, Topic::overhead_bytes);
         self.budget.adjust(0, overhead);
-        hashes.insert(hash);
-        Ok(key)
+        let handle = TopicHandle {
+            shard: shard_index,
+            key,
+        };
+        hashes.insert(hash, handle);
+        Ok(handle)
     }
 
-    /// Frees a topic.
+    /// Frees a topic, and with it whatever consumers it has.
     pub(super) fn free(&self, shard: &mut Shard, handle: TopicHandle) -> Option<Box<Topic>> {
         let name_hash = self.hasher.hash_one(shard.get(handle.key)?.name.as_str());
-        let topic = shard.remove(handle.key, name_hash)?;
+        let mut topic = shard.remove(handle.key, name_hash)?;
+        self.drop_consumers(&mut topic);
         self.stripe(topic.hash).remove(&topic.hash);
         self.topics.fetch_sub(1, Ordering::Relaxed);
         self.budget.adjust(topic.overhead_bytes(), 0);
@@ -441,7 +454,7 @@ impl TopicStore {
         Some(topic)
     }
 
-    fn stripe(&self, hash: TopicHash) -> MutexGuard<'_, HashSet<TopicHash>> {
+    fn stripe(&self, hash: TopicHash) -> MutexGuard<'_, HashMap<TopicHash, TopicHandle>> {
         let stripe = &self.hashes[hash.bits() as usize & (self.hashes.len() - 1)];
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -453,37 +466,5 @@ impl TopicStore {
             .history
             .push(draft.store(newest.sequence + 1, &id, now.monotonic_micros));
         id
-    }
-
-    /// Where a subscription starts, and what it misses.
-    fn place(&self, topic: &Topic, start: Start) -> (Place, Option<Gap>) {
-        let (newest, lost) = (topic.history.newest(), topic.history.lost());
-        // An id of another topic stands for its time in this one.
-        let gap = |from: MessageId, reason| Gap {
-            from: MessageId {
-                topic: topic.hash,
-                ..from
-            },
-            to: self.id(topic.hash, lost.position),
-            reason,
-        };
-        match start {
-            Start::Last => (newest, None),
-            Start::Earliest => (lost, None),
-            Start::Behind(id) if id.epoch != self.epoch => {
-                (lost, Some(gap(id, GapReason::EpochChanged)))
-            }
-            // An id of another topic stands for its time: nothing of this topic is behind it.
-            Start::Behind(id) if id.position > newest.position && id.topic != topic.hash => {
-                (newest, None)
-            }
-            Start::Behind(id) if id.position > newest.position => {
-                (lost, Some(gap(id, GapReason::EpochChanged)))
-            }
-            Start::Behind(id) if id.position < lost.position => {
-                (lost, Some(gap(id, GapReason::Trimmed)))
-            }
-            Start::Behind(id) => (topic.history.place_behind(id.position), None),
-        }
     }
 }

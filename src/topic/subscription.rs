@@ -2,9 +2,10 @@
 
 use super::history::Place;
 use super::id::MessageId;
-use super::interest::LocalTopic;
+use super::interest::{LocalTopic, WorkerIndex};
 use super::name::TopicName;
-use super::store::TopicHandle;
+use super::shard::Topic;
+use super::store::{TopicHandle, TopicStore};
 
 /// Where a subscription wants to start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,4 +57,63 @@ pub struct Subscribed {
     pub resume: MessageId,
     /// What it cannot get.
     pub gap: Option<Gap>,
+}
+
+impl TopicStore {
+    /// Registers the interest of `worker`, whose subscription starts at a place.
+    pub(super) fn enter(
+        &self,
+        topic: &mut Topic,
+        handle: TopicHandle,
+        worker: WorkerIndex,
+        vacant: LocalTopic,
+        (start, gap): (Place, Option<Gap>),
+    ) -> Subscribed {
+        let newest = topic.history.newest();
+        let local = topic.interest.local(worker);
+        if local.is_none() {
+            topic.interest.register(worker, vacant, newest.sequence);
+        }
+        Subscribed {
+            handle,
+            name: topic.name.clone(),
+            local: local.unwrap_or(vacant),
+            newly_interested: local.is_none().then_some(newest),
+            start,
+            resume: self.id(topic.hash, start.position),
+            gap,
+        }
+    }
+
+    /// Where a subscription starts, and what it misses.
+    pub(super) fn place(&self, topic: &Topic, start: Start) -> (Place, Option<Gap>) {
+        let (newest, lost) = (topic.history.newest(), topic.history.lost());
+        // An id of another topic stands for its time in this one.
+        let gap = |from: MessageId, reason| Gap {
+            from: MessageId {
+                topic: topic.hash,
+                ..from
+            },
+            to: self.id(topic.hash, lost.position),
+            reason,
+        };
+        match start {
+            Start::Last => (newest, None),
+            Start::Earliest => (lost, None),
+            Start::Behind(id) if id.epoch != self.epoch => {
+                (lost, Some(gap(id, GapReason::EpochChanged)))
+            }
+            // An id of another topic stands for its time: nothing of this topic is behind it.
+            Start::Behind(id) if id.position > newest.position && id.topic != topic.hash => {
+                (newest, None)
+            }
+            Start::Behind(id) if id.position > newest.position => {
+                (lost, Some(gap(id, GapReason::EpochChanged)))
+            }
+            Start::Behind(id) if id.position < lost.position => {
+                (lost, Some(gap(id, GapReason::Trimmed)))
+            }
+            Start::Behind(id) => (topic.history.place_behind(id.position), None),
+        }
+    }
 }

@@ -260,6 +260,9 @@ mod tests {
             },
             topics_max: 1,
             metered_topics_max: 0,
+            consumers_max: 0,
+            group_members_max: 0,
+            client_retention: 0,
         };
         let store = TopicStore::new(limits, 1, Epoch::new(1), Budget::new(1 << 20));
         let name = TopicName::parse("t").unwrap();

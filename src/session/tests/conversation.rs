@@ -103,6 +103,9 @@ impl Conversation {
             history,
             topics_max: 100,
             metered_topics_max: 1,
+            consumers_max: 100,
+            group_members_max: 100,
+            client_retention: u64::MAX,
         };
         let now = Moment {
             wall_micros: 1_769_860_800_000_000,

@@ -186,6 +186,9 @@ fn race(retention_micros: u64) {
         },
         topics_max: 10,
         metered_topics_max: 10,
+        consumers_max: 10,
+        group_members_max: 10,
+        client_retention: u64::MAX,
     };
     let budget = Budget::new(1 << 40);
     let store = TopicStore::new(limits, 4, Epoch::new(1), budget);
