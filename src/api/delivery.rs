@@ -5,11 +5,14 @@
 //!              └ WebSocket only     └ shared by all transports, behind a `{` of their own
 //! ```
 
+use super::json::append_number;
 use super::publish::Publication;
 use crate::topic::{FrameLayout, MessageId};
 use crate::ws::frame::{self, Opcode};
 
 const FRONT: &[u8] = br#"{"type":"message","message_id":""#;
+/// What of that is not shared by all transports.
+const TYPE: &[u8] = br#"{"type":"message","#;
 const TOPIC: &[u8] = br#"","topic":""#;
 const PAYLOAD: &[u8] = br#"","payload":"#;
 const TIMESTAMP: &[u8] = br#","timestamp":""#;
@@ -52,6 +55,39 @@ pub fn encode(publication: &Publication<'_>, timestamp: &str, out: &mut Vec<u8>)
     }
 }
 
+/// The whole JSON object of a message, as WebSocket clients get it: `frame` without its header.
+///
+/// `frame` is one that [`encode`] made: unmasked, final, text.
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let header_len = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.get(header_len..).unwrap_or_default()
+}
+
+/// What all transports share of a message: all behind `{"type":"message",`, up to and with the last
+/// `}`. `frame` is as for [`payload`].
+pub fn shared_part(frame: &[u8]) -> &[u8] {
+    payload(frame).get(TYPE.len()..).unwrap_or_default()
+}
+
+/// Appends the JSON object of a message with the number of its delivery, from 1: an at-least-once
+/// consumer gets this. `frame` is as for [`payload`].
+pub fn append_attempt(out: &mut Vec<u8>, frame: &[u8], attempt: u32) {
+    append_with(out, payload(frame), b",\"delivery_attempt\":", attempt);
+}
+
+/// Appends `object`, which ends with `}`, with one member more: `key` has comma, quotes and colon.
+pub(super) fn append_with(out: &mut Vec<u8>, object: &[u8], key: &[u8], number: u32) {
+    let open = object.strip_suffix(b"}").unwrap_or(object);
+    out.extend_from_slice(open);
+    out.extend_from_slice(key);
+    append_number(out, u64::from(number));
+    out.push(b'}');
+}
+
 const _: () = assert!(
     FRONT.len()
         + TOPIC.len()
@@ -84,6 +120,13 @@ mod tests {
             let mut out = b"before".to_vec();
             let layout = encode(&publication, "2026-01-31T12:00:00.123456Z", &mut out);
             let frame = &out["before".len()..];
+            assert_eq!(super::payload(frame), &frame[header_len..]);
+            let shared = std::str::from_utf8(shared_part(frame)).unwrap();
+            assert!(shared.starts_with("\"message_id\":\"0") && shared.ends_with("null}"));
+            let mut attempt = Vec::new();
+            append_attempt(&mut attempt, frame, 3);
+            let attempt: serde_json::Value = serde_json::from_slice(&attempt).unwrap();
+            assert_eq!(attempt["delivery_attempt"], 3);
             let id = &frame[layout.id_at..layout.id_at + MessageId::LEN];
             assert_eq!(id, [b'0'; MessageId::LEN]);
             let topic = &frame[layout.topic_at..layout.topic_at + layout.topic_len];
@@ -93,6 +136,13 @@ mod tests {
             assert_eq!(value["topic"], "caf\u{e9}-1");
             assert_eq!(value["timestamp"], "2026-01-31T12:00:00.123456Z");
             assert!(value["metadata"].is_null() && value["payload"].is_object());
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_has_no_parts() {
+        for bytes in [&b""[..], b"\x81", b"\x81\x7e", b"\x81\x02{}"] {
+            assert!(shared_part(bytes).is_empty());
         }
     }
 }

@@ -1,10 +1,15 @@
 //! The JSON of what the server says: WebSocket messages (SPEC section 5) and bodies of answers
 //! (SPEC sections 3 and 10). Every function appends; timestamps come as text.
 
+mod acked;
+mod polled;
+
+use crate::api::command::CommandError;
+use crate::api::json::{append_id, append_joined, append_number, append_string, append_strings};
 use crate::topic::{Gap, GapReason, MessageId};
 
-use super::command::CommandError;
-use super::json::{append_id, append_joined, append_number, append_string, append_strings};
+pub use acked::{AckError, acked};
+pub use polled::{NextOffset, PollAnswer, poll_stats};
 
 /// Where a subscription to one topic starts, for clients that asked to be told.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +63,13 @@ pub fn unsubscribed<'t>(out: &mut Vec<u8>, topics: impl IntoIterator<Item = &'t 
 /// Appends `pong`.
 pub fn pong(out: &mut Vec<u8>, timestamp: &str) {
     out.extend_from_slice(b"{\"type\":\"pong\",\"timestamp\":");
+    append_string(out, timestamp);
+    out.push(b'}');
+}
+
+/// Appends `heartbeat`.
+pub fn heartbeat(out: &mut Vec<u8>, timestamp: &str) {
+    out.extend_from_slice(b"{\"type\":\"heartbeat\",\"timestamp\":");
     append_string(out, timestamp);
     out.push(b'}');
 }
@@ -235,6 +247,10 @@ mod tests {
         assert_eq!(
             text(|out| pong(out, NOW)),
             format!(r#"{{"type":"pong","timestamp":"{NOW}"}}"#)
+        );
+        assert_eq!(
+            text(|out| heartbeat(out, NOW)),
+            format!(r#"{{"type":"heartbeat","timestamp":"{NOW}"}}"#)
         );
         assert_eq!(
             text(|out| health(out, NOW, "0.1.0")),

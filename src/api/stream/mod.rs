@@ -1,5 +1,7 @@
 //! Streams: what `GET /api/v1/stream` asks for, and how its answer is written (SPEC section 8).
 
+mod write;
+
 use crate::topic::TopicName;
 
 use super::command::{OnLag, TOPICS_MAX};
@@ -9,6 +11,8 @@ use super::poll;
 use super::query::Reader;
 use super::validation::ValidationErrors;
 use super::validation::report::{Input, Problem, Step};
+
+pub use write::StreamFormat;
 
 /// What a stream asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,4 +70,55 @@ fn resumed(reader: &mut Reader<'_>, id: &[u8]) -> Option<Offset> {
         );
     }
     offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(query: &str, last_event_id: Option<&[u8]>) -> Result<StreamRequest, Value> {
+        StreamRequest::of_query(Some(query), last_event_id)
+            .map_err(|errors| serde_json::from_slice(errors.detail()).unwrap())
+    }
+
+    #[test]
+    fn the_last_event_beats_since() {
+        let plain = read("topics=a,b", None).unwrap();
+        assert_eq!(
+            (plain.offset, plain.on_lag),
+            (Offset::Last, OnLag::Disconnect)
+        );
+        let stream = read("topics=a&since=earliest&on_lag=skip", Some(b"")).unwrap();
+        assert_eq!(
+            (stream.offset, stream.on_lag),
+            (Offset::Earliest, OnLag::Skip)
+        );
+        let id = format!("msg_{}", "0".repeat(30));
+        let resumed = read("topics=a&since=earliest", Some(id.as_bytes())).unwrap();
+        assert_eq!(Some(resumed.offset), Offset::parse(&id));
+        let owed = read("topics=a&client_id=c&delivery_mode=at_least_once", None).unwrap();
+        assert_eq!(owed.consumer, Some(AtLeastOnce::new("c")));
+    }
+
+    #[test]
+    fn what_is_wrong_is_listed() {
+        let errors = read("since=x&on_lag=wait&window=1", Some(b"\xff\"")).unwrap_err();
+        let places: Vec<&Value> = errors
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| &it["loc"])
+            .collect();
+        assert_eq!(
+            places,
+            [
+                &json!(["query", "topics"]),
+                &json!(["query", "since"]),
+                &json!(["header", "last-event-id"]),
+                &json!(["query", "on_lag"]),
+                &json!(["query", "window"])
+            ]
+        );
+    }
 }
