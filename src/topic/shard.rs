@@ -4,6 +4,7 @@ use std::collections::BinaryHeap;
 
 use hashbrown::HashTable;
 
+use super::catalogue::Creation;
 use super::freed::FreedTopics;
 use super::history::{History, HistoryLimits};
 use super::id::{Position, TopicHash};
@@ -25,17 +26,20 @@ pub(super) struct Topic {
     pub(super) interest: Interest,
     /// Counters; absent until the first message.
     pub(super) meter: Option<Arc<TopicMeter>>,
+    /// Absent for a topic that nobody asked for but by publishing or subscribing.
+    pub(super) creation: Option<Box<Creation>>,
 }
 
 impl Topic {
     /// Whether nobody would miss it.
     pub(super) fn is_idle(&self) -> bool {
-        self.history.is_empty() && self.interest.is_empty()
+        self.history.is_empty() && self.interest.is_empty() && self.creation.is_none()
     }
 
     /// Bytes that it costs beside its messages.
     pub(super) fn overhead_bytes(&self) -> usize {
-        TOPIC_OVERHEAD_BYTES + self.name.as_str().len()
+        let creation = self.creation.as_deref().map_or(0, Creation::bytes);
+        TOPIC_OVERHEAD_BYTES + self.name.as_str().len() + creation
     }
 
     /// Takes out what has expired and what is over the bounds, at most `most` of each.
@@ -140,6 +144,7 @@ impl Shard {
             history,
             interest: Interest::default(),
             meter: None,
+            creation: None,
         };
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(TopicSlot::default());

@@ -73,7 +73,7 @@ pub struct TopicStore {
     hashes: Box<[Mutex<HashSet<TopicHash>>]>,
     hasher: RandomState,
     pub(super) limits: StoreLimits,
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     pub(super) budget: &'static Budget,
     pub(super) meters: Meters,
     pub(super) topics: AtomicUsize,
@@ -280,8 +280,9 @@ impl TopicStore {
         let (place, gap) = self.place(topic, start);
         let newest = topic.history.newest();
         let local = topic.interest.local(worker);
-        if local.is_none() {
-            topic.interest.register(worker, vacant, newest.sequence);
+        match local {
+            Some(_) => topic.interest.join(worker),
+            None => topic.interest.register(worker, vacant, newest.sequence),
         }
         Ok(Subscribed {
             handle,
@@ -294,7 +295,8 @@ impl TopicStore {
         })
     }
 
-    /// The worker's last subscription in a topic has gone.
+    /// The worker's last subscription in a topic has gone. For others there is
+    /// [`TopicStore::leave`].
     pub fn unsubscribe(&self, handle: TopicHandle, worker: WorkerIndex) {
         let mut shard = self.lock(handle.shard);
         let Some(topic) = shard.get_mut(handle.key) else {
@@ -379,7 +381,11 @@ impl TopicStore {
         self.shards[shard as usize].lock()
     }
 
-    fn find_or_make(&self, name: &str) -> Result<(MutexGuard<'_, Shard>, TopicHandle), StoreError> {
+    /// Locks the shard of a topic, which is made if there is none.
+    pub(super) fn find_or_make(
+        &self,
+        name: &str,
+    ) -> Result<(MutexGuard<'_, Shard>, TopicHandle), StoreError> {
         let (name_hash, shard_index) = self.shard_of(name);
         let mut shard = self.lock(shard_index);
         if let Some(key) = shard.find(name_hash, name) {
@@ -402,7 +408,7 @@ impl TopicStore {
     }
 
     /// The hash of a topic's name, and the shard where it stands.
-    fn shard_of(&self, name: &str) -> (u64, u16) {
+    pub(super) fn shard_of(&self, name: &str) -> (u64, u16) {
         let name_hash = self.hasher.hash_one(name);
         // The upper bits: the shard's own table uses the lower ones.
         let shard = (name_hash >> 48) as usize & (self.shards.len() - 1);

@@ -2,9 +2,9 @@
 
 use super::history::Place;
 use super::id::MessageId;
-use super::interest::LocalTopic;
+use super::interest::{LocalTopic, WorkerIndex};
 use super::name::TopicName;
-use super::store::TopicHandle;
+use super::store::{TopicHandle, TopicStore};
 
 /// Where a subscription wants to start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,4 +56,14 @@ pub struct Subscribed {
     pub resume: MessageId,
     /// What it cannot get.
     pub gap: Option<Gap>,
+}
+
+impl TopicStore {
+    /// One of the worker's subscriptions in a topic has gone, and the worker reads on: they are
+    /// counted for listings. When it does not, [`TopicStore::unsubscribe`] is due instead.
+    pub fn leave(&self, handle: TopicHandle, worker: WorkerIndex) {
+        if let Some(topic) = self.lock(handle.shard).get_mut(handle.key) {
+            topic.interest.leave(worker);
+        }
+    }
 }
