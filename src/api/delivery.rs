@@ -9,11 +9,25 @@ use super::publish::Publication;
 use crate::topic::{FrameLayout, MessageId};
 use crate::ws::frame::{self, Opcode};
 
+/// What only WebSocket sends.
+const TYPE: &[u8] = br#"{"type":"message","#;
 const FRONT: &[u8] = br#"{"type":"message","message_id":""#;
 const TOPIC: &[u8] = br#"","topic":""#;
 const PAYLOAD: &[u8] = br#"","payload":"#;
 const TIMESTAMP: &[u8] = br#","timestamp":""#;
 const METADATA: &[u8] = br#"","metadata":"#;
+
+/// The part of a frame that all transports share: the members of the object behind `type`, and its
+/// closing brace.
+pub fn shared_part(frame: &[u8]) -> &[u8] {
+    // The length's marks of RFC 6455 section 5.2; the server's frames have no mask.
+    let header_len = match frame.get(1) {
+        Some(127) => 10,
+        Some(126) => 4,
+        _ => 2,
+    };
+    frame.get(header_len + TYPE.len()..).unwrap_or_default()
+}
 
 /// Most bytes that the envelope adds to payload and metadata of a request: the fixed text, an id, a
 /// timestamp, a frame header. The topic's name stands in the request as well.
@@ -89,7 +103,11 @@ mod tests {
             let topic = &frame[layout.topic_at..layout.topic_at + layout.topic_len];
             assert_eq!(topic, "caf\u{e9}-1".as_bytes());
             let value: serde_json::Value = serde_json::from_slice(&frame[header_len..]).unwrap();
+            let shared: serde_json::Value =
+                serde_json::from_slice(&[b"{", shared_part(frame)].concat()).unwrap();
+            assert_eq!(value["message_id"], shared["message_id"]);
             assert_eq!(value["type"], "message");
+            assert!(shared.get("type").is_none() && shared["metadata"].is_null());
             assert_eq!(value["topic"], "caf\u{e9}-1");
             assert_eq!(value["timestamp"], "2026-01-31T12:00:00.123456Z");
             assert!(value["metadata"].is_null() && value["payload"].is_object());

@@ -9,5 +9,7 @@ mod json;
 pub mod offset;
 pub mod origin;
 pub mod publish;
+pub mod query;
 pub mod reply;
 pub mod route;
+pub mod topics;

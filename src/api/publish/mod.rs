@@ -17,6 +17,7 @@ mod report;
 mod scan;
 mod text;
 mod token;
+mod topic;
 mod ttl;
 
 use std::borrow::Cow;
@@ -29,6 +30,7 @@ use scan::{Reason, Scanner, Span, SyntaxError};
 use text::{LoneSurrogate, unescape};
 
 pub use report::ValidationErrors;
+pub use topic::{NewTopic, parse_description, parse_new_topic};
 
 /// A message that a producer asks to publish, checked against all rules.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -177,7 +179,7 @@ fn publication<'t>(
         element,
         report,
     };
-    let topic = check.topic(fields.topic)?;
+    let topic = check.topic("topic", fields.topic)?;
     let payload = check.payload(fields.payload);
     let ttl = check.ttl(fields.ttl);
     let metadata = check.metadata(fields.metadata);
@@ -205,27 +207,36 @@ struct Check<'c, 'r, 't> {
 }
 
 impl<'t> Check<'_, '_, 't> {
-    fn topic(&mut self, topic: Option<Span>) -> Result<Option<Cow<'t, str>>, SyntaxError> {
+    fn topic(
+        &mut self,
+        field: &'static str,
+        topic: Option<Span>,
+    ) -> Result<Option<Cow<'t, str>>, SyntaxError> {
         let Some(span) = topic else {
-            self.add("topic", Problem::Missing, self.whole);
+            self.add(field, Problem::Missing, self.whole);
             return Ok(None);
         };
         if span.first(self.text) != b'"' {
-            self.add("topic", Problem::StringType, span);
+            self.add(field, Problem::StringType, span);
             return Ok(None);
         }
-        let name = unescape(span.of(self.text)).map_err(|LoneSurrogate(offset)| SyntaxError {
-            reason: Reason::UnicodeEscape,
-            at: span.start + offset,
-        })?;
+        let name = self.string(span)?;
         let problem = match TopicName::check(&name) {
             Ok(()) => return Ok(Some(name)),
             Err(TopicNameError::Empty) => Problem::StringTooShort,
             Err(TopicNameError::TooLong) => Problem::StringTooLong,
             Err(TopicNameError::Characters) => Problem::TopicCharacters,
         };
-        self.add("topic", problem, span);
+        self.add(field, problem, span);
         Ok(None)
+    }
+
+    /// What a string says.
+    fn string(&self, span: Span) -> Result<Cow<'t, str>, SyntaxError> {
+        unescape(span.of(self.text)).map_err(|LoneSurrogate(offset)| SyntaxError {
+            reason: Reason::UnicodeEscape,
+            at: span.start + offset,
+        })
     }
 
     fn payload(&mut self, payload: Option<Span>) -> Option<Cow<'t, [u8]>> {

@@ -62,6 +62,8 @@ pub(super) enum Problem {
     StringTooShort,
     StringTooLong,
     TopicCharacters,
+    TopicReserved,
+    DescriptionTooLong,
     DictType,
     NotPositive,
     IntFromFloat,
@@ -92,6 +94,14 @@ impl Problem {
             Problem::TopicCharacters => (
                 "value_error",
                 "Value error, Topic must contain only alphanumeric characters, hyphens, and underscores",
+            ),
+            Problem::TopicReserved => (
+                "value_error",
+                "Value error, No topic can be created with the name 'stats': its path leads to the totals",
+            ),
+            Problem::DescriptionTooLong => (
+                "string_too_long",
+                "String should have at most 1000 characters",
             ),
             Problem::DictType => ("dict_type", "Input should be a valid dictionary"),
             Problem::NotPositive => ("greater_than", "Input should be greater than 0"),
@@ -130,7 +140,8 @@ impl Problem {
         let fixed = match self {
             Problem::StringTooShort => r#"{"min_length":1}"#,
             Problem::StringTooLong => r#"{"max_length":255}"#,
-            Problem::TopicCharacters => r#"{"error":{}}"#,
+            Problem::TopicCharacters | Problem::TopicReserved => r#"{"error":{}}"#,
+            Problem::DescriptionTooLong => r#"{"max_length":1000}"#,
             Problem::NotPositive => r#"{"gt":0}"#,
             Problem::ListEmpty => r#"{"field_type":"List","min_length":1,"actual_length":0}"#,
             Problem::ListTooLong(length) => {
