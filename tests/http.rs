@@ -203,7 +203,6 @@ fn unknown_paths_are_404() {
         "/api/v1/poll",
         "/api/v1/ack",
         "/api/v1/stream",
-        "/api/v1/topics",
         "/messages/poll",
         "/docs",
         "/openapi.json",

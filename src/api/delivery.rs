@@ -132,7 +132,11 @@ mod tests {
             let topic = &frame[layout.topic_at..layout.topic_at + layout.topic_len];
             assert_eq!(topic, "caf\u{e9}-1".as_bytes());
             let value: serde_json::Value = serde_json::from_slice(&frame[header_len..]).unwrap();
+            let shared: serde_json::Value =
+                serde_json::from_slice(&[b"{", shared_part(frame)].concat()).unwrap();
+            assert_eq!(value["message_id"], shared["message_id"]);
             assert_eq!(value["type"], "message");
+            assert!(shared.get("type").is_none() && shared["metadata"].is_null());
             assert_eq!(value["topic"], "caf\u{e9}-1");
             assert_eq!(value["timestamp"], "2026-01-31T12:00:00.123456Z");
             assert!(value["metadata"].is_null() && value["payload"].is_object());

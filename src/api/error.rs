@@ -16,6 +16,8 @@ pub enum ErrorCode {
     MethodNotAllowed,
     /// The request did not arrive in time.
     RequestTimeout,
+    /// There is such a thing already.
+    Conflict,
     /// The body is over the limit.
     PayloadTooLarge,
     /// The request target is over the limit.
@@ -40,12 +42,13 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [ErrorCode; 15] = [
+    pub const ALL: [ErrorCode; 16] = [
         ErrorCode::InvalidRequest,
         ErrorCode::Forbidden,
         ErrorCode::NotFound,
         ErrorCode::MethodNotAllowed,
         ErrorCode::RequestTimeout,
+        ErrorCode::Conflict,
         ErrorCode::PayloadTooLarge,
         ErrorCode::UriTooLong,
         ErrorCode::ValidationError,
@@ -74,6 +77,7 @@ impl ErrorCode {
             ErrorCode::NotFound => 404,
             ErrorCode::MethodNotAllowed => 405,
             ErrorCode::RequestTimeout => 408,
+            ErrorCode::Conflict => 409,
             ErrorCode::PayloadTooLarge => 413,
             ErrorCode::UriTooLong => 414,
             ErrorCode::ValidationError | ErrorCode::IdempotencyKeyReused => 422,
@@ -94,6 +98,7 @@ impl ErrorCode {
             ErrorCode::NotFound => "NOT_FOUND",
             ErrorCode::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             ErrorCode::RequestTimeout => "REQUEST_TIMEOUT",
+            ErrorCode::Conflict => "CONFLICT",
             ErrorCode::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             ErrorCode::UriTooLong => "URI_TOO_LONG",
             ErrorCode::ValidationError => "VALIDATION_ERROR",
@@ -115,6 +120,7 @@ impl ErrorCode {
             ErrorCode::NotFound => "There is no such path",
             ErrorCode::MethodNotAllowed => "The path does not have this method",
             ErrorCode::RequestTimeout => "The request did not arrive in time",
+            ErrorCode::Conflict => "There is such a thing already",
             ErrorCode::PayloadTooLarge => "The body is too large",
             ErrorCode::UriTooLong => "The request target is too long",
             ErrorCode::ValidationError => "The request body is not valid",
@@ -196,10 +202,11 @@ impl<'a> ErrorBody<'a> {
         out.extend_from_slice(b",\"request_id\":");
         append_string(out, self.request_id);
         out.extend_from_slice(b",\"detail\":");
+        let is_general = self.message == self.code.sentence();
         match (self.list, self.code) {
             (Some(list), _) => out.extend_from_slice(list),
             // Clients know these two strings from the first version of this interface.
-            (None, ErrorCode::NotFound) => append_string(out, "Not Found"),
+            (None, ErrorCode::NotFound) if is_general => append_string(out, "Not Found"),
             (None, ErrorCode::MethodNotAllowed) => append_string(out, "Method Not Allowed"),
             (None, _) => append_string(out, self.message),
         }
@@ -234,6 +241,11 @@ mod tests {
         assert_eq!(
             body(ErrorBody::new(ErrorCode::NotFound, "req_1")),
             r#"{"error":"NOT_FOUND","message":"There is no such path","details":null,"request_id":"req_1","detail":"Not Found"}"#
+        );
+        let text = body(ErrorBody::new(ErrorCode::NotFound, "r").message("Topic not found"));
+        assert!(
+            text.ends_with(r#""detail":"Topic not found"}"#),
+            "of a known path"
         );
         let text = body(ErrorBody::new(ErrorCode::MethodNotAllowed, "r"));
         assert!(text.ends_with(r#""detail":"Method Not Allowed"}"#));

@@ -65,7 +65,10 @@ impl<'o> CorsGrant<'o> {
     /// Fields that the answer to a preflight has beside those; its status is 204.
     pub fn preflight_headers() -> [(&'static str, &'static str); 3] {
         [
-            ("Access-Control-Allow-Methods", "GET, HEAD, POST"),
+            (
+                "Access-Control-Allow-Methods",
+                "GET, HEAD, POST, PUT, DELETE",
+            ),
             (
                 "Access-Control-Allow-Headers",
                 "content-type, idempotency-key, x-request-id, authorization",

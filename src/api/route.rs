@@ -19,11 +19,22 @@ pub enum Route {
     Ready,
     /// `GET /metrics`
     Metrics,
+    /// `GET`, `POST /api/v1/topics`
+    Topics,
+    /// `GET /api/v1/topics/stats`
+    TopicTotals,
+    /// `GET`, `PUT`, `DELETE /api/v1/topics/{name}`
+    Topic,
+    /// `GET /api/v1/topics/{name}/messages`
+    TopicMessages,
 }
 
+/// Stands in patterns for one part of a path: the name of a topic.
+const NAME: &str = "{name}";
+
 impl Route {
-    /// Every route.
-    pub const ALL: [Route; 7] = [
+    /// Every route, those without a name in their path before those that would match them too.
+    pub const ALL: [Route; 11] = [
         Route::PublishOne,
         Route::PublishBulk,
         Route::WebSocket,
@@ -31,9 +42,13 @@ impl Route {
         Route::Health,
         Route::Ready,
         Route::Metrics,
+        Route::Topics,
+        Route::TopicTotals,
+        Route::Topic,
+        Route::TopicMessages,
     ];
 
-    /// The path, as metrics label it.
+    /// The path, as metrics label it; with `{name}` where the name of a topic stands.
     pub fn pattern(self) -> &'static str {
         match self {
             Route::PublishOne => "/api/v1/messages",
@@ -43,6 +58,10 @@ impl Route {
             Route::Health => "/health",
             Route::Ready => "/ready",
             Route::Metrics => "/metrics",
+            Route::Topics => "/api/v1/topics",
+            Route::TopicTotals => "/api/v1/topics/stats",
+            Route::Topic => "/api/v1/topics/{name}",
+            Route::TopicMessages => "/api/v1/topics/{name}/messages",
         }
     }
 
@@ -52,17 +71,42 @@ impl Route {
             Route::PublishOne | Route::PublishBulk => "POST",
             // A WebSocket cannot be answered without its frames: no HEAD.
             Route::WebSocket | Route::WebSocketEcho => "GET",
-            Route::Health | Route::Ready | Route::Metrics => "GET, HEAD",
+            Route::Health
+            | Route::Ready
+            | Route::Metrics
+            | Route::TopicTotals
+            | Route::TopicMessages => "GET, HEAD",
+            Route::Topics => "GET, HEAD, POST",
+            Route::Topic => "GET, HEAD, PUT, DELETE",
         }
+    }
+
+    /// What stands in a path where this route's pattern has a name. `None` when the path is not of
+    /// this pattern.
+    pub fn topic_in(self, path: &str) -> Option<&str> {
+        let (front, back) = self.pattern().split_once(NAME)?;
+        let name = path.strip_prefix(front)?.strip_suffix(back)?;
+        (!name.is_empty() && !name.contains('/')).then_some(name)
+    }
+
+    fn is_at(self, path: &str) -> bool {
+        self.pattern() == path || self.topic_in(path).is_some()
     }
 
     fn has_method(self, method: Method<'_>) -> bool {
         match self {
             Route::PublishOne | Route::PublishBulk => method == Method::Post,
             Route::WebSocket | Route::WebSocketEcho => method == Method::Get,
-            Route::Health | Route::Ready | Route::Metrics => {
-                matches!(method, Method::Get | Method::Head)
-            }
+            Route::Health
+            | Route::Ready
+            | Route::Metrics
+            | Route::TopicTotals
+            | Route::TopicMessages => matches!(method, Method::Get | Method::Head),
+            Route::Topics => matches!(method, Method::Get | Method::Head | Method::Post),
+            Route::Topic => matches!(
+                method,
+                Method::Get | Method::Head | Method::Put | Method::Delete
+            ),
         }
     }
 }
@@ -76,8 +120,8 @@ pub enum Routed {
     NotFound,
     /// To the path of this route, which has other methods: 405 with `Allow`.
     MethodNotAllowed(Route),
-    /// To this path, which the request's has one slash more than: 307, with the query kept.
-    Redirect(&'static str),
+    /// To a path that the request's has one slash more than: 307, with the query kept.
+    Redirect,
 }
 
 /// Finds the route of a request. `path` is percent-decoded; `echo` says whether
@@ -87,7 +131,7 @@ pub fn find(path: &str, method: Method<'_>, echo: bool) -> Routed {
         Some(route) if route.has_method(method) => Routed::Found(route),
         Some(route) => Routed::MethodNotAllowed(route),
         None => match path.strip_suffix('/').and_then(|path| named(path, echo)) {
-            Some(route) => Routed::Redirect(route.pattern()),
+            Some(_) => Routed::Redirect,
             None => Routed::NotFound,
         },
     }
@@ -97,7 +141,7 @@ fn named(path: &str, echo: bool) -> Option<Route> {
     Route::ALL
         .into_iter()
         .filter(|route| echo || *route != Route::WebSocketEcho)
-        .find(|route| route.pattern() == path)
+        .find(|route| route.is_at(path))
 }
 
 #[cfg(test)]
@@ -152,7 +196,7 @@ mod tests {
             "/docs",
         ] {
             let expected = match path {
-                "/ws/" => Routed::Redirect("/ws"),
+                "/ws/" => Routed::Redirect,
                 _ => Routed::NotFound,
             };
             assert_eq!(get(path), expected, "{path}");
@@ -163,7 +207,46 @@ mod tests {
     fn one_slash_too_many_leads_back_whatever_the_method() {
         for method in [Method::Get, Method::Post, Method::Delete] {
             let routed = find("/api/v1/messages/", method, false);
-            assert_eq!(routed, Routed::Redirect("/api/v1/messages"));
+            assert_eq!(routed, Routed::Redirect);
+        }
+        for path in [
+            "/api/v1/topics/",
+            "/api/v1/topics/a/",
+            "/api/v1/topics/a/messages/",
+        ] {
+            assert_eq!(get(path), Routed::Redirect, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_of_topics_are_one_part_of_the_path() {
+        for (path, route, name) in [
+            ("/api/v1/topics/größe", Route::Topic, Some("größe")),
+            ("/api/v1/topics/messages", Route::Topic, Some("messages")),
+            (
+                "/api/v1/topics/a b%/messages",
+                Route::TopicMessages,
+                Some("a b%"),
+            ),
+            (
+                "/api/v1/topics/stats/messages",
+                Route::TopicMessages,
+                Some("stats"),
+            ),
+            ("/api/v1/topics/stats", Route::TopicTotals, None),
+            ("/api/v1/topics", Route::Topics, None),
+        ] {
+            assert_eq!(get(path), Routed::Found(route), "{path}");
+            assert_eq!(route.topic_in(path), name, "{path}");
+        }
+        for path in [
+            "/api/v1/topics//",
+            "/api/v1/topics//messages",
+            "/api/v1/topics/a/b",
+            "/api/v1/topics/a/messages/b",
+            "/api/v1/topics/a//messages",
+        ] {
+            assert_eq!(get(path), Routed::NotFound, "{path}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The values that labels can have: fixed tables, so that no peer can grow the metrics.
 
 /// Route patterns, and `none` for what matched no route. What is not listed counts as `none`.
-pub(super) const HANDLERS: [&str; 8] = [
+pub(super) const HANDLERS: [&str; 12] = [
     "/api/v1/messages",
     "/api/v1/messages/bulk",
     "/ws",
@@ -9,6 +9,10 @@ pub(super) const HANDLERS: [&str; 8] = [
     "/health",
     "/ready",
     "/metrics",
+    "/api/v1/topics",
+    "/api/v1/topics/stats",
+    "/api/v1/topics/{name}",
+    "/api/v1/topics/{name}/messages",
     "none",
 ];
 

@@ -13,6 +13,7 @@ use super::context::{Context, RESERVED_TIMEOUT};
 use super::plan::{Plan, plan};
 use super::publish;
 use super::request::Ticket;
+use super::topics;
 use super::{CloseReason, Effect, Turn};
 use crate::api::error::ErrorCode;
 use crate::api::reply;
@@ -294,6 +295,7 @@ impl Http {
             }),
             Plan::Ready => Turn::effect(Effect::Ready(Box::new(ticket))),
             Plan::Metrics => Turn::effect(Effect::Metrics(Box::new(ticket))),
+            Plan::Topics(asked) => topics::complete(ticket, *asked, body, content_type, ctx, out),
             Plan::Health => health(&ticket, ctx, out),
             Plan::Answer(planned) => answer(&ticket, &planned, ctx, out),
         };

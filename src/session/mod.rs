@@ -16,6 +16,7 @@ mod http;
 mod plan;
 mod publish;
 mod request;
+mod topics;
 mod websocket;
 
 pub use close_reason::CloseReason;
@@ -23,6 +24,7 @@ pub use context::{Context, SessionIds, SessionLimits};
 pub use exchange::Exchange;
 pub use publish::{Publish, Receipt, Repeat, Stored};
 pub use request::Ticket;
+pub use topics::{TopicsAnswer, TopicsQuestion, TopicsRequest};
 pub use websocket::gap_frame;
 
 use answer::{Answer, answer};
@@ -34,7 +36,7 @@ use crate::api::command::CommandError;
 use crate::api::error::ErrorCode;
 use crate::api::offset::Offset;
 use crate::api::reply::{self, Resume};
-use crate::topic::{Gap, TopicName};
+use crate::topic::{CatalogueError, Gap, TopicName};
 use crate::ws::handshake::Accept;
 
 /// A conversation.
@@ -67,6 +69,8 @@ pub enum Effect {
     Ready(Box<Ticket>),
     /// Read the counters: [`Session::metrics`].
     Metrics(Box<Ticket>),
+    /// Ask the store about topics, then call [`Session::topics_answered`].
+    Topics(Box<TopicsRequest>),
     /// Subscribe, then call [`Session::subscribed`] or [`Session::refused`].
     Subscribe(Box<SubscribeRequest>),
     /// Unsubscribe, then call [`Session::unsubscribed`].
@@ -286,6 +290,18 @@ impl Session {
     ) -> Turn {
         self.answered(ctx);
         answer(ticket, &Answer::body(200, content_type, text), ctx, out)
+    }
+
+    /// Answers a request for topics: what the store said.
+    pub fn topics_answered(
+        &mut self,
+        ticket: &Ticket,
+        said: &Result<TopicsAnswer, CatalogueError>,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        self.answered(ctx);
+        topics::answered(ticket, said, ctx, out)
     }
 
     /// Tells what was subscribed to, and what each topic's subscription misses.

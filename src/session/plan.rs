@@ -3,6 +3,7 @@
 use super::answer::Answer;
 use super::context::Context;
 use super::request::{Ticket, handler};
+use super::topics::{self, TopicsPlan};
 use crate::api::error::ErrorCode;
 use crate::api::origin::{CorsGrant, is_preflight};
 use crate::api::route::{self, Route, Routed};
@@ -22,6 +23,7 @@ pub(super) enum Plan {
     Health,
     Ready,
     Metrics,
+    Topics(Box<TopicsPlan>),
     /// The answer is known already; the body is read and ignored.
     Answer(Box<Answer<'static>>),
 }
@@ -44,8 +46,8 @@ impl Plan {
 /// Plans a request, and notes in its ticket what the answer has to know.
 pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_>) -> Plan {
     let path = percent_decode(head.path);
-    let routed = path.map_or(Routed::NotFound, |path| {
-        route::find(&path, head.method, ctx.limits.has_echo)
+    let routed = path.as_deref().map_or(Routed::NotFound, |path| {
+        route::find(path, head.method, ctx.limits.has_echo)
     });
     if let Routed::Found(route) | Routed::MethodNotAllowed(route) = routed {
         ticket.handler = handler(Some(route));
@@ -61,17 +63,17 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_
         return preflight();
     }
     match routed {
-        Routed::Found(route) => plan_route(route, head),
+        Routed::Found(route) => plan_route(route, head, &path.unwrap_or_default()),
         Routed::NotFound => Plan::error(ErrorCode::NotFound),
         Routed::MethodNotAllowed(route) => {
             let answer = Answer::error(ErrorCode::MethodNotAllowed);
             Plan::Answer(Box::new(answer.header("Allow", route.allow())))
         }
-        Routed::Redirect(path) => redirect(path, head.query),
+        Routed::Redirect => redirect(head),
     }
 }
 
-fn plan_route(route: Route, head: &RequestHead<'_>) -> Plan {
+fn plan_route(route: Route, head: &RequestHead<'_>, path: &str) -> Plan {
     match route {
         Route::PublishOne => plan_publish(head, Plan::PublishOne),
         Route::PublishBulk => plan_publish(head, Plan::PublishBulk),
@@ -80,6 +82,9 @@ fn plan_route(route: Route, head: &RequestHead<'_>) -> Plan {
         Route::Health => Plan::Health,
         Route::Ready => Plan::Ready,
         Route::Metrics => Plan::Metrics,
+        Route::Topics | Route::TopicTotals | Route::Topic | Route::TopicMessages => {
+            topics::plan(route, head, path)
+        }
     }
 }
 
@@ -132,8 +137,15 @@ fn refuse_upgrade(error: HandshakeError) -> Plan {
     Plan::Answer(Box::new(answer))
 }
 
-fn redirect(path: &'static str, query: Option<&str>) -> Plan {
-    let location = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+/// To the same path, as it was sent, without the slash at its end.
+fn redirect(head: &RequestHead<'_>) -> Plan {
+    let slashes = ["/", "%2F", "%2f"];
+    let path = slashes.iter().find_map(|it| head.path.strip_suffix(it));
+    let path = path.unwrap_or(head.path);
+    let location = match head.query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
     Plan::Answer(Box::new(Answer::empty(307).header("Location", location)))
 }
 

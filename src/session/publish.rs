@@ -208,7 +208,13 @@ pub(super) fn published(
     turn
 }
 
-fn refused(ticket: &Ticket, error: StoreError, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+/// Appends the answer to a request for which the store has no room.
+pub(super) fn refused(
+    ticket: &Ticket,
+    error: StoreError,
+    ctx: &mut Context<'_>,
+    out: &mut Vec<u8>,
+) -> Turn {
     let sentence = match error {
         StoreError::TopicsMax => "There are as many topics as there may be",
         StoreError::HashTaken => "The name of this topic cannot be told from another's",
@@ -224,7 +230,8 @@ fn refused(ticket: &Ticket, error: StoreError, ctx: &mut Context<'_>, out: &mut 
     )
 }
 
-fn invalid(
+/// Appends the answer to a request whose body breaks the rules.
+pub(super) fn invalid(
     ticket: &Ticket,
     errors: &ValidationErrors,
     ctx: &mut Context<'_>,

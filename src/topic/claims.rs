@@ -169,9 +169,8 @@ impl TopicStore {
         }
     }
 
-    /// Drops the consumers of a topic that have had no member for too long.
-    pub(super) fn drop_abandoned(&self, topic: &mut Topic, now: u64) {
-        let retention = self.limits.client_retention;
+    /// Drops the consumers of a topic that have had no member for longer than `retention`.
+    pub(super) fn drop_abandoned(&self, topic: &mut Topic, retention: u64, now: u64) {
         let dropped = self.with_consumers(topic, |consumers, _| {
             consumers.drop_abandoned(now, retention)
         });

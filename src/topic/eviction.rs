@@ -57,7 +57,8 @@ impl TopicStore {
             let most = EVICTIONS_PER_HOLD.saturating_sub(dropped.len());
             topic.evict(&self.limits.history, now.monotonic_micros, most, dropped);
             let after = topic.history.bytes();
-            self.drop_abandoned(topic, now.monotonic_micros);
+            let retention = self.limits.client_retention;
+            self.drop_abandoned(topic, retention, now.monotonic_micros);
             let is_idle = topic.is_idle();
             cell.account(before, after, dropped.len() - dropped_before);
             if is_idle {

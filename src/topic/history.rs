@@ -45,7 +45,7 @@ pub(super) struct History {
 }
 
 #[derive(Default, Debug)]
-struct Log {
+pub(super) struct Log {
     /// The newest message stands at the back, also when its `ttl` ran out; the front is taken.
     slots: VecDeque<Slot>,
     /// Messages kept, empty slots not counted.
@@ -123,10 +123,7 @@ impl History {
             message.position() > self.newest.position,
             "positions increase"
         );
-        self.newest = Place {
-            sequence: message.sequence(),
-            position: message.position(),
-        };
+        self.newest = message.place();
         self.log.get_or_insert_default().push(message);
     }
 
@@ -166,10 +163,7 @@ impl History {
     pub(super) fn trim_oldest(&mut self, now_micros: u64) -> Option<Message> {
         let message = self.log.as_mut()?.take_oldest()?;
         if message.expires_at() > now_micros {
-            self.lost = Place {
-                sequence: message.sequence(),
-                position: message.position(),
-            };
+            self.lost = message.place();
         }
         self.shrink();
         Some(message)
@@ -215,6 +209,31 @@ impl History {
         slots
             .filter_map(|slot| slot.message.as_ref())
             .filter(move |message| message.expires_at() > now_micros)
+    }
+
+    /// Messages below `position`, or all, that have not expired, newest first.
+    pub(super) fn below(
+        &self,
+        position: Option<Position>,
+        now_micros: u64,
+    ) -> impl Iterator<Item = &Message> {
+        let slots = self.log.iter().flat_map(move |log| {
+            let end = position.map_or(log.slots.len(), |position| {
+                log.slots.partition_point(|slot| slot.position < position)
+            });
+            log.slots.range(..end).rev()
+        });
+        slots
+            .filter_map(|slot| slot.message.as_ref())
+            .filter(move |message| message.expires_at() > now_micros)
+    }
+
+    /// Takes everything out; what has not expired is lost. The result is for dropping outside of
+    /// any lock.
+    pub(super) fn clear(&mut self, now_micros: u64) -> Option<Box<Log>> {
+        let newest_lost = self.below(None, now_micros).next().map(Message::place);
+        self.lost = newest_lost.unwrap_or(self.lost);
+        self.log.take()
     }
 
     fn trim_while(

@@ -109,9 +109,19 @@ impl TopicHash {
         TopicHash(u64::from_be_bytes(*first) >> 4)
     }
 
+    /// Length of the text in bytes, always the same.
+    pub const LEN: usize = HASH_CHARS;
+
     /// The 60 bits.
     pub fn bits(self) -> u64 {
         self.0
+    }
+
+    /// The text, as it stands at the end of message ids.
+    pub fn encode(self) -> [u8; Self::LEN] {
+        let mut text = [0; Self::LEN];
+        encode_bits(u128::from(self.0), &mut text);
+        text
     }
 }
 
@@ -246,6 +256,7 @@ mod tests {
                 topic: TopicHash::of(&name),
             };
             prop_assert_eq!(MessageId::parse(&id.to_string()), Ok(id));
+            prop_assert!(id.encode().ends_with(&id.topic.encode()));
         }
 
         #[test]

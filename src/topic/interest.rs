@@ -25,6 +25,8 @@ struct Reader {
     worker: WorkerIndex,
     pending: bool,
     local: LocalTopic,
+    /// Subscriptions of its connections.
+    subscriptions: u32,
     /// All messages up to this sequence have been read.
     read: u64,
 }
@@ -52,16 +54,37 @@ impl Interest {
             .map(|reader| reader.local)
     }
 
-    /// Adds a reader that has read everything up to `read`.
+    /// Adds a reader that has read everything up to `read`, with its first subscription.
     pub(super) fn register(&mut self, worker: WorkerIndex, local: LocalTopic, read: u64) {
         debug_assert!(self.local(worker).is_none(), "a worker registers once");
         self.readers.push(Reader {
             worker,
             pending: false,
             local,
+            subscriptions: 1,
             read,
         });
         self.readers.shrink_to_fit();
+    }
+
+    /// One more connection of a reader subscribes.
+    pub(super) fn join(&mut self, worker: WorkerIndex) {
+        if let Some(reader) = self.reader_mut(worker) {
+            reader.subscriptions += 1;
+        }
+    }
+
+    /// A connection of a reader has gone, and the reader stays.
+    pub(super) fn leave(&mut self, worker: WorkerIndex) {
+        if let Some(reader) = self.reader_mut(worker) {
+            reader.subscriptions = reader.subscriptions.saturating_sub(1);
+        }
+    }
+
+    /// Subscriptions of all readers.
+    pub(super) fn subscriptions(&self) -> u64 {
+        let subscriptions = self.readers.iter().map(|reader| reader.subscriptions);
+        subscriptions.map(u64::from).sum()
     }
 
     /// Removes a reader, and with it its mark.
@@ -90,10 +113,7 @@ impl Interest {
     /// What `worker` has read before; from now on it has read up to `sequence`, and its mark is
     /// cleared. `None` when it is no reader.
     pub(super) fn advance(&mut self, worker: WorkerIndex, sequence: u64) -> Option<u64> {
-        let reader = self
-            .readers
-            .iter_mut()
-            .find(|reader| reader.worker == worker)?;
+        let reader = self.reader_mut(worker)?;
         reader.pending = false;
         Some(std::mem::replace(&mut reader.read, sequence))
     }
@@ -113,5 +133,11 @@ impl Interest {
             .map(|reader| reader.read)
             .min()
             .unwrap_or(u64::MAX)
+    }
+
+    fn reader_mut(&mut self, worker: WorkerIndex) -> Option<&mut Reader> {
+        self.readers
+            .iter_mut()
+            .find(|reader| reader.worker == worker)
     }
 }

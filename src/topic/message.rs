@@ -3,6 +3,7 @@
 use triomphe::ThinArc;
 
 use super::budget::{Budget, Charge};
+use super::history::Place;
 use super::id::{MessageId, Position};
 
 /// Bytes that a message costs beside its frame: the header, the allocation's own, the log's slot.
@@ -33,6 +34,14 @@ impl Message {
     /// Place in the topic as the outside sees it.
     pub fn position(&self) -> Position {
         self.0.header.header.position
+    }
+
+    /// Both of these.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            sequence: self.sequence(),
+            position: self.position(),
+        }
     }
 
     /// When it was stored, in monotonic microseconds.

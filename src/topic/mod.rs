@@ -4,6 +4,7 @@
 //! from a [`Place`]. It knows which workers care about a topic, never their connections.
 
 mod budget;
+mod catalogue;
 mod claims;
 mod consumer;
 mod cursor;
@@ -15,6 +16,7 @@ mod interest;
 mod message;
 mod meter;
 mod name;
+mod page;
 mod reading;
 mod shard;
 mod stats;
@@ -25,6 +27,7 @@ mod subscription;
 mod model_tests;
 
 pub use budget::{Budget, Charge};
+pub use catalogue::{CatalogueError, TopicDetails, TopicSummary, TopicTotals};
 pub use consumer::{Ack, Attached, Claim, ClaimRules, Claimed, Claims, ConsumerName, Member, Seat};
 pub use cursor::{Cursor, CursorError};
 pub use history::{HistoryLimits, Place};
@@ -33,6 +36,7 @@ pub use interest::{LocalTopic, News, WORKERS_MAX, WorkerIndex};
 pub use message::{Draft, FrameLayout, MESSAGE_OVERHEAD_BYTES, Message};
 pub use meter::{DeliveryKind, LATENCY_BUCKETS_MICROS, Meters, TopicCounts, TopicMeter};
 pub use name::{TopicName, TopicNameError};
+pub use page::{Order, Page, PageRequest};
 pub use reading::{Batch, Reading};
 pub use stats::{StoreStats, TopicStats};
 pub use store::{Outcome, StoreError, StoreLimits, TopicHandle, TopicStore};

@@ -53,10 +53,7 @@ pub(super) fn read_on(
         if let Some(place) = last.filter(|_| full) {
             return reading(place, true);
         }
-        last = Some(Place {
-            sequence: message.sequence(),
-            position: message.position(),
-        });
+        last = Some(message.place());
         messages.push(message.clone());
     }
     reading(newest, false)

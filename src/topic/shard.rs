@@ -4,6 +4,7 @@ use std::collections::BinaryHeap;
 
 use hashbrown::HashTable;
 
+use super::catalogue::Creation;
 use super::consumer::Consumers;
 use super::freed::FreedTopics;
 use super::history::{History, HistoryLimits};
@@ -28,17 +29,23 @@ pub(super) struct Topic {
     pub(super) meter: Option<Arc<TopicMeter>>,
     /// Durable consumers; absent while there is none.
     pub(super) consumers: Option<Box<Consumers>>,
+    /// Absent for a topic that nobody asked for but by publishing or subscribing.
+    pub(super) creation: Option<Box<Creation>>,
 }
 
 impl Topic {
     /// Whether nobody would miss it.
     pub(super) fn is_idle(&self) -> bool {
-        self.history.is_empty() && self.interest.is_empty() && self.consumers.is_none()
+        self.history.is_empty()
+            && self.interest.is_empty()
+            && self.consumers.is_none()
+            && self.creation.is_none()
     }
 
     /// Bytes that it costs beside its messages and consumers.
     pub(super) fn overhead_bytes(&self) -> usize {
-        TOPIC_OVERHEAD_BYTES + self.name.as_str().len()
+        let creation = self.creation.as_deref().map_or(0, Creation::bytes);
+        TOPIC_OVERHEAD_BYTES + self.name.as_str().len() + creation
     }
 
     /// Takes out what has expired and what is over the bounds, at most `most` of each.
@@ -144,6 +151,7 @@ impl Shard {
             interest: Interest::default(),
             meter: None,
             consumers: None,
+            creation: None,
         };
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(TopicSlot::default());

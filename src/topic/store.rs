@@ -296,7 +296,8 @@ impl TopicStore {
         Ok(self.enter(topic, handle, worker, vacant, (place, gap)))
     }
 
-    /// The worker's last subscription in a topic has gone.
+    /// The worker's last subscription in a topic has gone. For others there is
+    /// [`TopicStore::leave`].
     pub fn unsubscribe(&self, handle: TopicHandle, worker: WorkerIndex) {
         let mut shard = self.lock(handle.shard);
         let Some(topic) = shard.get_mut(handle.key) else {
@@ -404,7 +405,7 @@ impl TopicStore {
     }
 
     /// The hash of a topic's name, and the shard where it stands.
-    fn shard_of(&self, name: &str) -> (u64, u16) {
+    pub(super) fn shard_of(&self, name: &str) -> (u64, u16) {
         let name_hash = self.hasher.hash_one(name);
         // The upper bits: the shard's own table uses the lower ones.
         let shard = (name_hash >> 48) as usize & (self.shards.len() - 1);

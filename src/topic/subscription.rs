@@ -71,8 +71,9 @@ impl TopicStore {
     ) -> Subscribed {
         let newest = topic.history.newest();
         let local = topic.interest.local(worker);
-        if local.is_none() {
-            topic.interest.register(worker, vacant, newest.sequence);
+        match local {
+            Some(_) => topic.interest.join(worker),
+            None => topic.interest.register(worker, vacant, newest.sequence),
         }
         Subscribed {
             handle,
@@ -114,6 +115,14 @@ impl TopicStore {
                 (lost, Some(gap(id, GapReason::Trimmed)))
             }
             Start::Behind(id) => (topic.history.place_behind(id.position), None),
+        }
+    }
+
+    /// One of the worker's subscriptions in a topic has gone, and the worker reads on: they are
+    /// counted for listings. When it does not, [`TopicStore::unsubscribe`] is due instead.
+    pub fn leave(&self, handle: TopicHandle, worker: WorkerIndex) {
+        if let Some(topic) = self.lock(handle.shard).get_mut(handle.key) {
+            topic.interest.leave(worker);
         }
     }
 }

@@ -223,16 +223,22 @@ impl Worker {
         {
             other.moved(&moved);
         }
-        self.drop_topic_if_unused(local);
+        if !self.drop_topic_if_unused(local)
+            && let Some(topic) = self.topics.get(local)
+        {
+            self.shared.store.leave(topic.handle, self.index);
+        }
     }
 
-    /// Tells the store when nobody here subscribes to a topic any more.
-    pub(super) fn drop_topic_if_unused(&mut self, local: LocalTopic) {
-        if let Some(handle) = self.topics.remove_if_unused(local) {
+    /// Tells the store when nobody here subscribes to a topic any more. Returns whether it is so.
+    pub(super) fn drop_topic_if_unused(&mut self, local: LocalTopic) -> bool {
+        let unused = self.topics.remove_if_unused(local);
+        if let Some(handle) = unused {
             self.shared.store.unsubscribe(handle, self.index);
             self.metrics
                 .storage_operation(StorageOperation::Unsubscribe, true, 1);
         }
+        unused.is_some()
     }
 }
 

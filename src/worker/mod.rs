@@ -25,6 +25,7 @@ mod shared;
 mod slots;
 mod subscriptions;
 mod timers;
+mod topics;
 
 use std::io;
 use std::sync::Arc;

@@ -41,6 +41,7 @@ impl Worker {
             } => self.upgrade(key, &ticket, &accept, is_echo),
             Effect::Ready(ticket) => self.ready(key, &ticket),
             Effect::Metrics(ticket) => self.scrape(key, &ticket),
+            Effect::Topics(request) => self.topics(key, *request),
             Effect::Subscribe(request) => {
                 self.subscribe(key, &request);
                 false

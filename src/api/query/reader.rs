@@ -63,7 +63,7 @@ impl<'q> Reader<'q> {
                 Err(error) => {
                     let problem = match topic_problem(error) {
                         Problem::StringTooShort => Problem::Rule("Topic must not be empty"),
-                        Problem::StringTooLong => {
+                        Problem::StringTooLong(_) => {
                             Problem::Rule("Topic must have at most 255 characters")
                         }
                         problem => problem,

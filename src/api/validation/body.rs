@@ -200,6 +200,18 @@ impl<'b, const N: usize> Body<'b, N> {
         &mut self,
         name: &'static str,
     ) -> Result<Option<Cow<'b, str>>, ValidationErrors> {
+        self.text(name, name_problem)
+    }
+
+    /// A string in which `problem` finds none, if the member is there and not null.
+    ///
+    /// # Errors
+    /// When it has a lone surrogate.
+    pub(in crate::api) fn text(
+        &mut self,
+        name: &'static str,
+        problem: impl FnOnce(&str) -> Option<Problem>,
+    ) -> Result<Option<Cow<'b, str>>, ValidationErrors> {
         let Some(span) = self.given(name) else {
             return Ok(None);
         };
@@ -208,12 +220,23 @@ impl<'b, const N: usize> Body<'b, N> {
             return Ok(None);
         }
         let text = self.string(span)?;
-        match name_problem(&text) {
+        match problem(&text) {
             None => Ok(Some(text)),
             Some(problem) => {
                 self.add(name, problem, span);
                 Ok(None)
             }
+        }
+    }
+
+    /// A member that must be there is: null only where `or_null`.
+    pub(in crate::api) fn require(&mut self, name: &'static str, or_null: bool) {
+        match self.value(name) {
+            None => self.add(name, Problem::Missing, self.whole),
+            Some(span) if !or_null && span.first(self.text) == b'n' => {
+                self.add(name, Problem::StringType, span);
+            }
+            Some(_) => {}
         }
     }
 
@@ -253,7 +276,7 @@ pub(in crate::api) fn name_problem(text: &str) -> Option<Problem> {
     } else if crate::api::consumer::is_name(text) {
         None
     } else {
-        Some(Problem::StringTooLong)
+        Some(Problem::StringTooLong(super::NAME_CHARS_MAX))
     }
 }
 

@@ -20,6 +20,8 @@ use text::{LoneSurrogate, unescape};
 
 pub use report::ValidationErrors;
 
+/// Most characters of a name: of a topic, a client or a group.
+const NAME_CHARS_MAX: u32 = 255;
 /// The place of what is wrong with a body as a whole.
 const BODY: [Step<'static>; 1] = [Step::Name("body")];
 
@@ -68,7 +70,7 @@ pub(super) fn read_string(text: &str, span: Span) -> Result<Cow<'_, str>, Syntax
 pub(super) fn topic_problem(error: TopicNameError) -> Problem {
     match error {
         TopicNameError::Empty => Problem::StringTooShort,
-        TopicNameError::TooLong => Problem::StringTooLong,
+        TopicNameError::TooLong => Problem::StringTooLong(NAME_CHARS_MAX),
         TopicNameError::Characters => Problem::Rule(
             "Topic must contain only alphanumeric characters, hyphens, and underscores",
         ),

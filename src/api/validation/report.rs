@@ -62,7 +62,8 @@ pub(in crate::api) enum Problem {
     Missing,
     StringType,
     StringTooShort,
-    StringTooLong,
+    /// Of so many characters at most.
+    StringTooLong(u32),
     /// A rule that pydantic has no type for: the sentence.
     Rule(&'static str),
     DictType,
@@ -95,7 +96,7 @@ impl Problem {
             Problem::Missing => "missing",
             Problem::StringType => "string_type",
             Problem::StringTooShort => "string_too_short",
-            Problem::StringTooLong => "string_too_long",
+            Problem::StringTooLong(_) => "string_too_long",
             Problem::Rule(_) => "value_error",
             Problem::DictType => "dict_type",
             Problem::NotPositive => "greater_than",
@@ -123,7 +124,9 @@ impl Problem {
             Problem::Missing => "Field required",
             Problem::StringType => "Input should be a valid string",
             Problem::StringTooShort => "String should have at least 1 character",
-            Problem::StringTooLong => "String should have at most 255 characters",
+            Problem::StringTooLong(max) => {
+                return format!("String should have at most {max} characters").into();
+            }
             Problem::Rule(sentence) => return format!("Value error, {sentence}").into(),
             Problem::DictType => "Input should be a valid dictionary",
             Problem::NotPositive => "Input should be greater than 0",
@@ -168,7 +171,6 @@ impl Problem {
     fn context(self) -> Option<String> {
         let fixed = match self {
             Problem::StringTooShort => r#"{"min_length":1}"#,
-            Problem::StringTooLong => r#"{"max_length":255}"#,
             Problem::Rule(_) => r#"{"error":{}}"#,
             Problem::NotPositive => r#"{"gt":0}"#,
             Problem::ListEmpty => r#"{"field_type":"List","min_length":1,"actual_length":0}"#,
@@ -177,6 +179,7 @@ impl Problem {
                     r#"{{"field_type":"List","max_length":{max},"actual_length":{length}}}"#
                 ));
             }
+            Problem::StringTooLong(max) => return Some(format!(r#"{{"max_length":{max}}}"#)),
             Problem::AtLeast(bound) => return Some(format!(r#"{{"ge":{bound}}}"#)),
             Problem::AtMost(bound) => return Some(format!(r#"{{"le":{bound}}}"#)),
             Problem::NotOneOf(words) => return Some(format!(r#"{{"expected":"{words}"}}"#)),

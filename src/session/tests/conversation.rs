@@ -14,8 +14,8 @@ use super::pulsar_proxy::session::{
     SubscribeRequest, Turn,
 };
 use super::pulsar_proxy::topic::{
-    Batch, Budget, Draft, Epoch, HistoryLimits, LocalTopic, Message, Outcome, StoreLimits,
-    TopicHandle, TopicName, TopicStore,
+    Batch, Budget, CatalogueError, Draft, Epoch, HistoryLimits, LocalTopic, Message, Outcome,
+    StoreLimits, TopicHandle, TopicName, TopicStore,
 };
 
 /// A second, in microseconds.
@@ -297,6 +297,11 @@ impl Conversation {
             Effect::Metrics(ticket) => self.event(|session, ctx, out| {
                 session.metrics(&ticket, "text/plain", METRICS.as_bytes(), ctx, out)
             }),
+            Effect::Topics(request) => {
+                let said = Err(CatalogueError::Unknown);
+                let ticket = &request.ticket;
+                self.event(|session, ctx, out| session.topics_answered(ticket, &said, ctx, out))
+            }
             Effect::Subscribe(request) => self.subscribe(&request),
             Effect::Unsubscribe(topics) => self.unsubscribe(&topics),
             Effect::Close(reason) => {

@@ -426,6 +426,9 @@ impl World {
             .consumers
             .iter()
             .any(|consumer| (consumer.topic, consumer.worker) == (topic, worker));
+        if !is_last && let Some(interest) = self.interests.get(&(worker, topic)) {
+            self.store.leave(interest.handle, worker);
+        }
         if is_last && let Some(interest) = self.interests.remove(&(worker, topic)) {
             self.store.unsubscribe(interest.handle, worker);
             let exists = self.store.inspect(&self.topics[topic].name).is_some();
