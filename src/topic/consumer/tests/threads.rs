@@ -5,13 +5,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use super::super::{Ack, ClaimRules, Claims, Member};
 use super::bench::{Bench, RULES, group, member};
-use crate::topic::{Batch, MessageId, News, Start, TopicHandle};
+use crate::topic::{Batch, Message, News, Start, TopicHandle, TopicHash};
 
 const WORKERS: u8 = 4;
 const MESSAGES: usize = 4_000;
+/// Longer than the whole race takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the threads share.
 struct Race {
@@ -20,7 +23,6 @@ struct Race {
     mailboxes: Vec<Mutex<Sender<()>>>,
     /// Who holds a message that it has not settled, by sequence.
     held: Mutex<BTreeMap<u64, u8>>,
-    ids: Vec<Mutex<Option<MessageId>>>,
     acknowledged: AtomicUsize,
     connections: AtomicU64,
 }
@@ -38,16 +40,10 @@ impl Race {
         self.acknowledged.load(Ordering::SeqCst) == MESSAGES
     }
 
-    fn acknowledge(&self, sequence: u64, worker: u8) {
-        let id = self.bench.store.id(
-            crate::topic::TopicHash::of(self.bench.name.as_str()),
-            self.ids[sequence as usize]
-                .lock()
-                .unwrap()
-                .expect("it was handed out")
-                .position,
-        );
-        self.held.lock().unwrap().remove(&sequence);
+    fn acknowledge(&self, message: &Message, worker: u8) {
+        let topic = TopicHash::of(self.bench.name.as_str());
+        let id = self.bench.store.id(topic, message.position());
+        self.held.lock().unwrap().remove(&message.sequence());
         let (client, mut news) = (client_of(worker), Vec::new());
         let now = self.bench.now;
         let ack = self
@@ -89,11 +85,6 @@ fn run(race: &Race, worker: u8, mailbox: &Receiver<()>) -> usize {
                 .expect("nobody takes its seat");
             for claimed in &claims.messages {
                 let sequence = claimed.message.sequence();
-                let id = store.id(
-                    crate::topic::TopicHash::of(race.bench.name.as_str()),
-                    claimed.message.position(),
-                );
-                *race.ids[sequence as usize].lock().unwrap() = Some(id);
                 let before = race.held.lock().unwrap().insert(sequence, worker);
                 assert_eq!(before, None, "one member holds it");
             }
@@ -102,7 +93,7 @@ fn run(race: &Race, worker: u8, mailbox: &Receiver<()>) -> usize {
             // The last is not acknowledged by one that leaves.
             let kept = claims.messages.len() - usize::from(leaves);
             for claimed in &claims.messages[..kept] {
-                race.acknowledge(claimed.message.sequence(), worker);
+                race.acknowledge(&claimed.message, worker);
             }
             if leaves {
                 let left = claims.messages[kept].message.sequence();
@@ -115,7 +106,7 @@ fn run(race: &Race, worker: u8, mailbox: &Receiver<()>) -> usize {
             }
         }
         if !race.is_done() {
-            mailbox.recv().expect("the race outlives its workers");
+            mailbox.recv_timeout(PATIENCE).expect("word comes in time");
         }
     }
     leave(race, &seat);
@@ -151,7 +142,6 @@ fn a_group_on_many_threads_acknowledges_everything_once() {
         bench,
         mailboxes: senders.into_iter().map(Mutex::new).collect(),
         held: Mutex::default(),
-        ids: (0..=MESSAGES).map(|_| Mutex::default()).collect(),
         acknowledged: AtomicUsize::new(0),
         connections: AtomicU64::new(1),
     };
