@@ -1,6 +1,10 @@
 //! Each rule of durable consumers by itself.
 
 mod bench;
+mod model;
+mod naive;
+mod operations;
+mod threads;
 
 use super::*;
 use crate::topic::{Epoch, GapReason, MessageId, News, Start, StoreError, TopicName};

@@ -61,6 +61,12 @@ impl Bench {
     }
 
     pub(super) fn publish_until(&mut self, count: usize, expires_at: u64) -> Vec<MessageId> {
+        let (ids, news) = self.publish_now(count, expires_at);
+        self.news = news;
+        ids
+    }
+
+    pub(super) fn publish_now(&self, count: usize, expires_at: u64) -> (Vec<MessageId>, Vec<News>) {
         let mut frame = vec![b'0'; MessageId::LEN];
         frame.extend_from_slice(self.name.as_str().as_bytes());
         let layout = FrameLayout {
@@ -71,12 +77,10 @@ impl Bench {
         let draft = || Draft::new(&frame, layout, expires_at, self.store.budget());
         let drafts: Vec<Draft> = (0..count).map(|_| draft()).collect();
         let mut outcome = Outcome::default();
-        let moment = self.moment();
         self.store
-            .publish(drafts.into_iter(), moment, self.now, &mut outcome)
+            .publish(drafts.into_iter(), self.moment(), self.now, &mut outcome)
             .unwrap();
-        self.news = outcome.news;
-        outcome.ids
+        (outcome.ids, outcome.news)
     }
 
     pub(super) fn attach(
