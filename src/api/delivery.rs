@@ -5,6 +5,8 @@
 //!              └ WebSocket only     └ shared by all transports, behind a `{` of their own
 //! ```
 
+use std::ops::Range;
+
 use super::json::append_number;
 use super::publish::Publication;
 use crate::topic::{FrameLayout, MessageId};
@@ -73,19 +75,23 @@ pub fn shared_part(frame: &[u8]) -> &[u8] {
     payload(frame).get(TYPE.len()..).unwrap_or_default()
 }
 
-/// Appends the JSON object of a message with the number of its delivery, from 1: an at-least-once
-/// consumer gets this. `frame` is as for [`payload`].
-pub fn append_attempt(out: &mut Vec<u8>, frame: &[u8], attempt: u32) {
-    append_with(out, payload(frame), b",\"delivery_attempt\":", attempt);
+/// Where [`payload`] stands in a frame.
+pub fn payload_range(frame: &[u8]) -> Range<usize> {
+    frame.len() - payload(frame).len()..frame.len()
 }
 
-/// Appends `object`, which ends with `}`, with one member more: `key` has comma, quotes and colon.
-pub(super) fn append_with(out: &mut Vec<u8>, object: &[u8], key: &[u8], number: u32) {
-    let open = object.strip_suffix(b"}").unwrap_or(object);
-    out.extend_from_slice(open);
-    out.extend_from_slice(key);
-    append_number(out, u64::from(number));
+/// Appends what stands instead of the last `}` of a message for an at-least-once consumer: the
+/// number of the delivery, from 1.
+pub fn append_attempt(out: &mut Vec<u8>, attempt: u32) {
+    out.extend_from_slice(b",\"delivery_attempt\":");
+    append_number(out, u64::from(attempt));
     out.push(b'}');
+}
+
+/// The id in a frame of [`encode`]: [`MessageId::LEN`] bytes of ASCII.
+pub fn message_id(frame: &[u8]) -> &[u8] {
+    let start = payload_range(frame).start + FRONT.len();
+    &frame[start..start + MessageId::LEN]
 }
 
 const _: () = assert!(
@@ -124,7 +130,8 @@ mod tests {
             let shared = std::str::from_utf8(shared_part(frame)).unwrap();
             assert!(shared.starts_with("\"message_id\":\"0") && shared.ends_with("null}"));
             let mut attempt = Vec::new();
-            append_attempt(&mut attempt, frame, 3);
+            attempt.extend_from_slice(frame[header_len..].strip_suffix(b"}").unwrap());
+            append_attempt(&mut attempt, 3);
             let attempt: serde_json::Value = serde_json::from_slice(&attempt).unwrap();
             assert_eq!(attempt["delivery_attempt"], 3);
             let id = &frame[layout.id_at..layout.id_at + MessageId::LEN];

@@ -4,6 +4,7 @@
 pub mod ack;
 pub mod command;
 pub mod consumer;
+pub mod dead_letter;
 pub mod delivery;
 pub mod error;
 mod json;

@@ -13,6 +13,16 @@ pub enum Route {
     WebSocket,
     /// `GET /ws/echo`, for conformance tests; only where it is enabled.
     WebSocketEcho,
+    /// `GET /api/v1/poll`
+    Poll,
+    /// `POST /messages/poll`, the form of long poll that `pulsar-relay-client` speaks.
+    RelayPoll,
+    /// `GET /messages/poll/stats`
+    PollStats,
+    /// `GET /api/v1/stream`
+    Stream,
+    /// `POST /api/v1/ack`
+    Ack,
     /// `GET /health`
     Health,
     /// `GET /ready`
@@ -34,11 +44,16 @@ const NAME: &str = "{name}";
 
 impl Route {
     /// Every route, those without a name in their path before those that would match them too.
-    pub const ALL: [Route; 11] = [
+    pub const ALL: [Route; 16] = [
         Route::PublishOne,
         Route::PublishBulk,
         Route::WebSocket,
         Route::WebSocketEcho,
+        Route::Poll,
+        Route::RelayPoll,
+        Route::PollStats,
+        Route::Stream,
+        Route::Ack,
         Route::Health,
         Route::Ready,
         Route::Metrics,
@@ -55,6 +70,11 @@ impl Route {
             Route::PublishBulk => "/api/v1/messages/bulk",
             Route::WebSocket => "/ws",
             Route::WebSocketEcho => "/ws/echo",
+            Route::Poll => "/api/v1/poll",
+            Route::RelayPoll => "/messages/poll",
+            Route::PollStats => "/messages/poll/stats",
+            Route::Stream => "/api/v1/stream",
+            Route::Ack => "/api/v1/ack",
             Route::Health => "/health",
             Route::Ready => "/ready",
             Route::Metrics => "/metrics",
@@ -68,10 +88,11 @@ impl Route {
     /// The methods, as `Allow` tells them.
     pub fn allow(self) -> &'static str {
         match self {
-            Route::PublishOne | Route::PublishBulk => "POST",
-            // A WebSocket cannot be answered without its frames: no HEAD.
-            Route::WebSocket | Route::WebSocketEcho => "GET",
-            Route::Health
+            Route::PublishOne | Route::PublishBulk | Route::RelayPoll | Route::Ack => "POST",
+            // What waits or goes on cannot be answered without its body: no HEAD.
+            Route::WebSocket | Route::WebSocketEcho | Route::Poll | Route::Stream => "GET",
+            Route::PollStats
+            | Route::Health
             | Route::Ready
             | Route::Metrics
             | Route::TopicTotals
@@ -95,9 +116,14 @@ impl Route {
 
     fn has_method(self, method: Method<'_>) -> bool {
         match self {
-            Route::PublishOne | Route::PublishBulk => method == Method::Post,
-            Route::WebSocket | Route::WebSocketEcho => method == Method::Get,
-            Route::Health
+            Route::PublishOne | Route::PublishBulk | Route::RelayPoll | Route::Ack => {
+                method == Method::Post
+            }
+            Route::WebSocket | Route::WebSocketEcho | Route::Poll | Route::Stream => {
+                method == Method::Get
+            }
+            Route::PollStats
+            | Route::Health
             | Route::Ready
             | Route::Metrics
             | Route::TopicTotals
@@ -189,14 +215,14 @@ mod tests {
             "/health/x",
             "/ws/",
             "/api/v1",
-            "/api/v1/poll",
+            "/api/v1/poll/",
             "/health\0",
             "health",
             "*",
             "/docs",
         ] {
             let expected = match path {
-                "/ws/" => Routed::Redirect,
+                "/ws/" | "/api/v1/poll/" => Routed::Redirect,
                 _ => Routed::NotFound,
             };
             assert_eq!(get(path), expected, "{path}");

@@ -20,4 +20,4 @@ pub use head::{HeadDecoder, HeadError, HeadLimits, RequestHead};
 pub use headers::{HEADERS_MAX, Headers};
 pub use method::{Method, Version};
 pub use percent::percent_decode;
-pub use response::{CONTINUE, Response, ResponseContext};
+pub use response::{CONTINUE, Response, ResponseBody, ResponseContext};

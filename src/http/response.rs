@@ -8,7 +8,7 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// What a status line, the fields of every answer and their ends take at most; a size to reserve.
 const FIXED_BYTES: usize = 256;
 
-/// One answer with its whole body.
+/// One answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Response<'a> {
     /// 101 or 200 to 599.
@@ -18,8 +18,27 @@ pub struct Response<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// Sent as `Content-Type` where there is a body or could be.
     pub content_type: Option<&'a str>,
-    /// The body, also when it is not to be sent: its length is told.
-    pub body: &'a [u8],
+    /// What follows the fields.
+    pub body: ResponseBody<'a>,
+}
+
+/// The body of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseBody<'a> {
+    /// All of it, also when it is not to be sent: its length is told.
+    Whole(&'a [u8]),
+    /// It follows in parts: in chunks (RFC 9112 section 7.1), or, for a client of HTTP/1.0, up to
+    /// the end of the connection.
+    Stream,
+}
+
+impl<'a> ResponseBody<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            ResponseBody::Whole(bytes) => bytes,
+            ResponseBody::Stream => b"",
+        }
+    }
 }
 
 /// What an answer has to know of its request and of the moment.
@@ -40,42 +59,51 @@ impl Response<'_> {
     /// where a body is allowed (not with 1xx and 204); the body unless it answers `HEAD` or is
     /// 304. `Connection` says what the client's version does not imply.
     pub fn encode(&self, context: &ResponseContext<'_>, out: &mut Vec<u8>) {
-        out.reserve(FIXED_BYTES + self.body.len());
+        let body = self.body.bytes();
+        out.reserve(FIXED_BYTES + body.len());
         out.extend_from_slice(b"HTTP/1.1 ");
         push_number(u64::from(self.status), out);
         out.push(b' ');
         out.extend_from_slice(reason(self.status).as_bytes());
         out.extend_from_slice(b"\r\nServer: pulsar-proxy");
         push_header("Date", context.date, out);
-        if self.has_length() {
-            self.push_length(out);
+        if self.has_body() {
+            self.push_framing(context.version, out);
         }
         for (name, value) in self.headers {
             push_header(name, value, out);
         }
         self.push_connection(context, out);
         out.extend_from_slice(b"\r\n\r\n");
-        if self.has_length() && self.status != 304 && !context.head_only {
-            out.extend_from_slice(self.body);
+        if self.has_body() && self.status != 304 && !context.head_only {
+            out.extend_from_slice(body);
         }
     }
 
     /// RFC 9110 section 8.6: no length with 1xx and 204. A 304 tells the length of what it stands
     /// for, if that is known.
-    fn has_length(&self) -> bool {
+    fn has_body(&self) -> bool {
         match self.status {
             100..=199 | 204 => false,
-            304 => !self.body.is_empty(),
+            304 => !self.body.bytes().is_empty(),
             _ => true,
         }
     }
 
-    fn push_length(&self, out: &mut Vec<u8>) {
+    fn push_framing(&self, version: Version, out: &mut Vec<u8>) {
         if let Some(content_type) = self.content_type {
             push_header("Content-Type", content_type, out);
         }
-        out.extend_from_slice(b"\r\nContent-Length: ");
-        push_number(self.body.len() as u64, out);
+        match (self.body, version) {
+            (ResponseBody::Whole(bytes), _) => {
+                out.extend_from_slice(b"\r\nContent-Length: ");
+                push_number(bytes.len() as u64, out);
+            }
+            (ResponseBody::Stream, Version::Http11) => {
+                push_header("Transfer-Encoding", "chunked", out);
+            }
+            (ResponseBody::Stream, Version::Http10) => {}
+        }
     }
 
     /// A 1xx says by itself what becomes of the connection.
@@ -171,7 +199,7 @@ mod tests {
         status: 201,
         headers: &[("X-Request-Id", "req_1")],
         content_type: Some("application/json"),
-        body: b"{}",
+        body: ResponseBody::Whole(b"{}"),
     };
 
     fn encode(response: Response<'_>, context: ResponseContext<'_>) -> String {
@@ -223,7 +251,7 @@ mod tests {
         let text = encode(
             Response {
                 status: 304,
-                body: b"",
+                body: ResponseBody::Whole(b""),
                 ..JSON
             },
             CONTEXT,
@@ -232,7 +260,7 @@ mod tests {
         let text = encode(
             Response {
                 status: 200,
-                body: b"",
+                body: ResponseBody::Whole(b""),
                 content_type: None,
                 ..JSON
             },
@@ -258,7 +286,7 @@ mod tests {
         let upgrade = Response {
             status: 101,
             headers,
-            body: b"",
+            body: ResponseBody::Whole(b""),
             content_type: None,
         };
         let text = encode(upgrade, closing);

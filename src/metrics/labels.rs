@@ -1,11 +1,16 @@
 //! The values that labels can have: fixed tables, so that no peer can grow the metrics.
 
 /// Route patterns, and `none` for what matched no route. What is not listed counts as `none`.
-pub(super) const HANDLERS: [&str; 12] = [
+pub(super) const HANDLERS: [&str; 17] = [
     "/api/v1/messages",
     "/api/v1/messages/bulk",
     "/ws",
     "/ws/echo",
+    "/api/v1/poll",
+    "/messages/poll",
+    "/messages/poll/stats",
+    "/api/v1/stream",
+    "/api/v1/ack",
     "/health",
     "/ready",
     "/metrics",

@@ -10,7 +10,7 @@ use super::request::{IdRoom, Ticket};
 use super::{CloseReason, Effect, Turn};
 use crate::api::error::{ErrorBody, ErrorCode};
 use crate::api::origin::CorsGrant;
-use crate::http::{Response, ResponseContext};
+use crate::http::{Response, ResponseBody, ResponseContext};
 
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: &str = "1";
@@ -32,11 +32,15 @@ enum Content<'a> {
         content_type: &'static str,
         bytes: &'a [u8],
     },
+    /// What follows is appended by others.
+    Stream {
+        content_type: &'static str,
+    },
     Error {
         code: ErrorCode,
         message: Option<Cow<'a, str>>,
         limit: Option<u64>,
-        list: Option<&'a [u8]>,
+        list: Option<Cow<'a, [u8]>>,
     },
 }
 
@@ -56,6 +60,15 @@ impl<'a> Answer<'a> {
             status,
             headers: SmallVec::new(),
             content,
+        }
+    }
+
+    /// The head of a body that follows in parts.
+    pub(super) fn stream(content_type: &'static str) -> Answer<'a> {
+        Answer {
+            status: 200,
+            headers: SmallVec::new(),
+            content: Content::Stream { content_type },
         }
     }
 
@@ -104,9 +117,9 @@ impl<'a> Answer<'a> {
     }
 
     /// Of an error: the list of what is wrong, as JSON.
-    pub(super) fn list(mut self, json: &'a [u8]) -> Answer<'a> {
+    pub(super) fn list(mut self, json: impl Into<Cow<'a, [u8]>>) -> Answer<'a> {
         if let Content::Error { list, .. } = &mut self.content {
-            *list = Some(json);
+            *list = Some(json.into());
         }
         self
     }
@@ -152,6 +165,19 @@ pub(super) fn answer(
     }
 }
 
+/// Appends the head of an answer whose body goes on until the connection ends.
+pub(super) fn begin_stream(
+    ticket: &Ticket,
+    answer: &Answer<'_>,
+    ctx: &mut Context<'_>,
+    out: &mut Vec<u8>,
+) -> Turn {
+    Turn {
+        exchange: Some(encode(ticket, answer, false, ctx, out)),
+        ..Turn::default()
+    }
+}
+
 /// Appends an answer behind which the connection cannot go on.
 pub(super) fn refusal(
     ticket: &Ticket,
@@ -190,12 +216,14 @@ fn encode(
         None => {}
     }
     let mut error_body = Vec::new();
+    let whole = ResponseBody::Whole;
     let (content_type, body) = match &answer.content {
-        Content::None => (None, &b""[..]),
+        Content::None => (None, whole(b"")),
         Content::Body {
             content_type,
             bytes,
-        } => (Some(*content_type), *bytes),
+        } => (Some(*content_type), whole(bytes)),
+        Content::Stream { content_type } => (Some(*content_type), ResponseBody::Stream),
         Content::Error {
             code,
             message,
@@ -207,9 +235,9 @@ fn encode(
                 .as_deref()
                 .map_or(body, |message| body.message(message));
             body = limit.map_or(body, |limit| body.limit(limit));
-            body = list.map_or(body, |list| body.list(list));
+            body = list.as_deref().map_or(body, |list| body.list(list));
             body.append(&mut error_body);
-            (Some("application/json"), &error_body[..])
+            (Some("application/json"), whole(&error_body))
         }
     };
     let response = Response {
@@ -234,6 +262,9 @@ fn encode(
         error: answer.error_code(),
         duration_micros: ctx.now.monotonic_micros.saturating_sub(ticket.began_at),
         request_bytes: ticket.body_bytes,
-        response_bytes: if ticket.is_head { 0 } else { body.len() as u64 },
+        response_bytes: match body {
+            ResponseBody::Whole(bytes) if !ticket.is_head => bytes.len() as u64,
+            ResponseBody::Whole(_) | ResponseBody::Stream => 0,
+        },
     }
 }

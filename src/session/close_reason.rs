@@ -29,11 +29,13 @@ pub enum CloseReason {
     Limit,
     /// The server is stopping.
     Draining,
+    /// A newer connection of the same client has taken over its messages.
+    Replaced,
 }
 
 impl CloseReason {
     /// All of them, for metrics.
-    pub const ALL: [CloseReason; 12] = [
+    pub const ALL: [CloseReason; 13] = [
         CloseReason::Finished,
         CloseReason::Gone,
         CloseReason::Refused,
@@ -46,6 +48,7 @@ impl CloseReason {
         CloseReason::Lagging,
         CloseReason::Limit,
         CloseReason::Draining,
+        CloseReason::Replaced,
     ];
 
     /// One word, for labels and logs.
@@ -63,6 +66,7 @@ impl CloseReason {
             CloseReason::Lagging => "lagging",
             CloseReason::Limit => "limit",
             CloseReason::Draining => "draining",
+            CloseReason::Replaced => "replaced",
         }
     }
 
@@ -80,6 +84,7 @@ impl CloseReason {
             CloseReason::Idle | CloseReason::Draining => CloseCode::GOING_AWAY,
             CloseReason::Lagging => CloseCode::LAGGING,
             CloseReason::Limit => CloseCode::LIMIT,
+            CloseReason::Replaced => CloseCode::REPLACED,
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct SessionLimits {
     pub ping_interval: u64,
     /// Silence after which a WebSocket is closed.
     pub idle_timeout: u64,
+    /// The longest that a poll waits, whatever it asks for.
+    pub poll_timeout_max: u64,
     /// Whether `/ws/echo` exists.
     pub has_echo: bool,
 }

@@ -1,6 +1,7 @@
 //! What metrics want to know of an answered request.
 
 use crate::api::error::ErrorCode;
+use crate::api::route::Route;
 
 /// A request and its answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +23,12 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// Whether the request was a poll.
+    pub fn is_poll(&self) -> bool {
+        let polls = [Route::Poll, Route::RelayPoll].map(Route::pattern);
+        polls.contains(&self.handler)
+    }
+
     /// The answer's body, if `out` ends with the answer.
     pub fn body_in(self, out: &[u8]) -> &[u8] {
         let start = out.len().saturating_sub(self.response_bytes as usize);

@@ -6,16 +6,20 @@
 //!     └──── no body, or the whole of it has come ────►┘   (or at once: most
 //!     └──── refused, timed out ──► the worker closes       answers need no
 //!     └──── upgraded ──► WebSocket                         effect)
+//!     └──── a poll ──► Polling, until there is something or its time is up ──► Head
 //! ```
 
 use super::answer::{Answer, answer, refusal};
 use super::context::{Context, RESERVED_TIMEOUT};
 use super::plan::{Plan, plan};
+use super::poll::Poll;
 use super::publish;
 use super::request::Ticket;
 use super::topics;
-use super::{CloseReason, Effect, Turn};
+use super::{AckReply, Acknowledge, CloseReason, Effect, Turn};
+use crate::api::ack::AckRequest;
 use crate::api::error::ErrorCode;
+use crate::api::poll::PollRequest;
 use crate::api::reply;
 use crate::http::{
     BodyError, CONTINUE, ChunkedDecoder, Framing, HeadDecoder, HeadError, RequestHead,
@@ -38,6 +42,7 @@ enum State {
         progress: Progress,
     },
     Body(Box<Upload>),
+    Polling(Box<Poll>),
     Waiting,
 }
 
@@ -113,7 +118,7 @@ impl Http {
                 }
             }
             State::Body(_) => self.receive_body(input, ctx, out),
-            State::Waiting => Turn::default(),
+            State::Polling(_) | State::Waiting => Turn::default(),
         }
     }
 
@@ -128,6 +133,7 @@ impl Http {
             } => limits.keep_alive_timeout,
             State::Head { .. } => limits.head_timeout,
             State::Body(_) => limits.body_timeout,
+            State::Polling(poll) => return poll.until(),
             State::Waiting => return u64::MAX,
         };
         self.since.saturating_add(span)
@@ -135,13 +141,18 @@ impl Http {
 
     /// The deadline has come: what was begun is answered with 408, a silent connection just ends.
     pub(super) fn timeout(&mut self, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+        if let State::Polling(_) = self.state {
+            return Turn::effect(Effect::EndPoll);
+        }
         let ticket = match std::mem::replace(&mut self.state, State::Waiting) {
             State::Head {
                 progress: Progress::Begun,
                 ..
             } => Ticket::unknown(self.since, ctx),
             State::Body(upload) => upload.ticket,
-            State::Head { .. } | State::Waiting => return Turn::close(CloseReason::Idle),
+            State::Head { .. } | State::Polling(_) | State::Waiting => {
+                return Turn::close(CloseReason::Idle);
+            }
         };
         let error = Answer::error(ErrorCode::RequestTimeout);
         refusal(&ticket, &error, CloseReason::Timeout, ctx, out)
@@ -163,7 +174,27 @@ impl Http {
     pub(super) fn held_bytes(&self) -> usize {
         match &self.state {
             State::Body(upload) => upload.bytes.capacity(),
+            State::Polling(_) => size_of::<Poll>(),
             State::Head { .. } | State::Waiting => 0,
+        }
+    }
+
+    /// The poll that waits to be answered.
+    pub(super) fn polling(&self) -> Option<&Poll> {
+        match &self.state {
+            State::Polling(poll) => Some(poll),
+            State::Head { .. } | State::Body(_) | State::Waiting => None,
+        }
+    }
+
+    /// The same, to be answered now.
+    pub(super) fn end_poll(&mut self, now_micros: u64) -> Option<Poll> {
+        self.polling()?;
+        let state = std::mem::replace(&mut self.state, State::Waiting);
+        self.answered(now_micros);
+        match state {
+            State::Polling(poll) => Some(*poll),
+            State::Head { .. } | State::Body(_) | State::Waiting => None,
         }
     }
 
@@ -296,6 +327,21 @@ impl Http {
             Plan::Ready => Turn::effect(Effect::Ready(Box::new(ticket))),
             Plan::Metrics => Turn::effect(Effect::Metrics(Box::new(ticket))),
             Plan::Topics(asked) => topics::complete(ticket, *asked, body, content_type, ctx, out),
+            Plan::Poll(request) => self.begin_poll(ticket, request, ctx),
+            Plan::RelayPoll => match PollRequest::of_body(body, content_type) {
+                Ok(request) => self.begin_poll(ticket, Box::new(request), ctx),
+                Err(errors) => publish::invalid(&ticket, &errors, ctx, out),
+            },
+            Plan::Ack => match AckRequest::of_body(body, content_type) {
+                Ok(request) => acknowledge(ticket, request),
+                Err(errors) => publish::invalid(&ticket, &errors, ctx, out),
+            },
+            Plan::PollStats => Turn::effect(Effect::PollStats(Box::new(ticket))),
+            Plan::Stream(format, request) => Turn::effect(Effect::Stream {
+                ticket: Box::new(ticket),
+                format,
+                request,
+            }),
             Plan::Health => health(&ticket, ctx, out),
             Plan::Answer(planned) => answer(&ticket, &planned, ctx, out),
         };
@@ -303,6 +349,11 @@ impl Http {
             self.answered(ctx.now.monotonic_micros);
         }
         turn
+    }
+
+    fn begin_poll(&mut self, ticket: Ticket, request: Box<PollRequest>, ctx: &Context<'_>) -> Turn {
+        self.state = State::Polling(Box::new(Poll::new(ticket, &request, ctx)));
+        Turn::effect(Effect::Poll(request))
     }
 
     /// The same for a request whose body is not read: the connection cannot go on.
@@ -364,6 +415,18 @@ impl Upload {
             Remaining::Chunks(decoder) => decoder.decode(input, body_max, &mut self.bytes),
         }
     }
+}
+
+fn acknowledge(ticket: Ticket, request: AckRequest) -> Turn {
+    let reply = AckReply::Answer {
+        ticket: Box::new(ticket),
+        client_id: request.client_id,
+    };
+    Turn::effect(Effect::Acknowledge(Box::new(Acknowledge {
+        ids: request.ids,
+        cumulative: request.cumulative,
+        reply,
+    })))
 }
 
 fn health(ticket: &Ticket, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {

@@ -7,36 +7,46 @@
 //!     └──► Closing ◄─────┘     all is said; what still comes is thrown away
 //! ```
 
+mod ack;
 mod answer;
 mod close_reason;
 mod closing;
 mod context;
+mod effect;
 mod exchange;
 mod http;
 mod plan;
+mod poll;
 mod publish;
 mod request;
+mod stream;
 mod topics;
 mod websocket;
+mod wrapping;
 
+pub use ack::{AckReply, Acknowledge, Acknowledged};
 pub use close_reason::CloseReason;
 pub use context::{Context, SessionIds, SessionLimits};
+pub use effect::{Effect, SubscribeRequest, Turn};
 pub use exchange::Exchange;
+pub use poll::{PollBounds, Polled};
 pub use publish::{Publish, Receipt, Repeat, Stored};
 pub use request::Ticket;
+pub use stream::Stream;
 pub use topics::{TopicsAnswer, TopicsQuestion, TopicsRequest};
-pub use websocket::gap_frame;
+pub use wrapping::Wrapping;
 
 use answer::{Answer, answer};
 use closing::Closing;
 use http::Http;
+use poll::Poll;
 use websocket::WebSocket;
 
 use crate::api::command::CommandError;
 use crate::api::error::ErrorCode;
-use crate::api::offset::Offset;
 use crate::api::reply::{self, Resume};
-use crate::topic::{CatalogueError, Gap, TopicName};
+use crate::api::stream::{StreamFormat, StreamRequest};
+use crate::topic::{CatalogueError, Gap, Message, TopicName};
 use crate::ws::handshake::Accept;
 
 /// A conversation.
@@ -47,83 +57,10 @@ pub enum Session {
     Http(Box<Http>),
     /// Commands and deliveries.
     WebSocket(WebSocket),
+    /// Deliveries as the body of an answer.
+    Stream(Box<Stream>),
     /// Nothing more is said; what comes is thrown away until the peer has read to the end.
     Closing(Closing),
-}
-
-/// What a session asks its worker to do.
-#[derive(Debug)]
-pub enum Effect {
-    /// Store messages, then call [`Session::published`]; or [`Session::repeated`].
-    Publish(Publish),
-    /// Find a place for a WebSocket, then call [`Session::upgraded`].
-    Upgrade {
-        /// The request.
-        ticket: Box<Ticket>,
-        /// The answer to the handshake.
-        accept: Accept,
-        /// Messages are sent back instead of understood.
-        is_echo: bool,
-    },
-    /// Tell whether the server is ready: [`Session::ready`].
-    Ready(Box<Ticket>),
-    /// Read the counters: [`Session::metrics`].
-    Metrics(Box<Ticket>),
-    /// Ask the store about topics, then call [`Session::topics_answered`].
-    Topics(Box<TopicsRequest>),
-    /// Subscribe, then call [`Session::subscribed`] or [`Session::refused`].
-    Subscribe(Box<SubscribeRequest>),
-    /// Unsubscribe, then call [`Session::unsubscribed`].
-    Unsubscribe(Vec<TopicName>),
-    /// End the connection when what was appended has been written.
-    Close(CloseReason),
-}
-
-/// Topics to subscribe to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SubscribeRequest {
-    /// As asked; a name may come twice.
-    pub topics: Vec<TopicName>,
-    /// Where to start, in each of them.
-    pub offset: Offset,
-    /// When the client is too slow it goes on behind what is lost.
-    pub skips: bool,
-    /// The answer tells positions.
-    pub tell_positions: bool,
-}
-
-/// What one event led to.
-#[derive(Default, Debug)]
-pub struct Turn {
-    /// Bytes of input that are done with. When it is 0 and there is no effect, more are needed.
-    pub consumed: usize,
-    /// What the worker has to do now, before the next event.
-    pub effect: Option<Effect>,
-    /// A request was answered.
-    pub exchange: Option<Exchange>,
-    /// A WebSocket message was answered with an error of this code.
-    pub error: Option<&'static str>,
-}
-
-impl Turn {
-    fn effect(effect: Effect) -> Turn {
-        Turn {
-            effect: Some(effect),
-            ..Turn::default()
-        }
-    }
-
-    fn close(reason: CloseReason) -> Turn {
-        Turn::effect(Effect::Close(reason))
-    }
-
-    /// The same, with more input done with.
-    fn behind(self, consumed: usize) -> Turn {
-        Turn {
-            consumed: self.consumed + consumed,
-            ..self
-        }
-    }
 }
 
 impl Session {
@@ -144,6 +81,7 @@ impl Session {
         match self {
             Session::Http(http) => http.receive(input, ctx, out),
             Session::WebSocket(websocket) => websocket.receive(input, ctx, out),
+            Session::Stream(stream) => stream.receive(input),
             Session::Closing(closing) => closing.receive(input),
         }
     }
@@ -153,6 +91,7 @@ impl Session {
         match self {
             Session::Http(http) => http.deadline(ctx),
             Session::WebSocket(websocket) => websocket.deadline(ctx),
+            Session::Stream(stream) => stream.deadline(),
             Session::Closing(closing) => closing.deadline(),
         }
     }
@@ -162,6 +101,7 @@ impl Session {
         match self {
             Session::Http(http) => http.timeout(ctx, out),
             Session::WebSocket(websocket) => websocket.timeout(ctx, out),
+            Session::Stream(stream) => stream.timeout(ctx, out),
             Session::Closing(closing) => Turn::close(closing.reason()),
         }
     }
@@ -178,6 +118,7 @@ impl Session {
         match self {
             Session::Http(http) => http.held_bytes(),
             Session::WebSocket(websocket) => websocket.held_bytes(),
+            Session::Stream(stream) => stream.held_bytes(),
             Session::Closing(_) => 0,
         }
     }
@@ -248,6 +189,19 @@ impl Session {
         answer::refusal(ticket, &error, CloseReason::Limit, ctx, out)
     }
 
+    /// Answers a request that cannot be served now; the sentence says why.
+    pub fn unavailable(
+        &mut self,
+        ticket: &Ticket,
+        sentence: &str,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        self.answered(ctx);
+        let error = Answer::error(ErrorCode::ServiceUnavailable).message(sentence);
+        answer(ticket, &error, ctx, out)
+    }
+
     /// There is no memory for the rest of a request or message that has come in part.
     pub fn crowded_out(&mut self, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
         match self {
@@ -256,7 +210,7 @@ impl Session {
                 let reason = CloseReason::Limit;
                 websocket::closed(reason, reason.as_str(), out)
             }
-            Session::Closing(_) => Turn::default(),
+            Session::Stream(_) | Session::Closing(_) => Turn::default(),
         }
     }
 
@@ -318,6 +272,27 @@ impl Session {
         }
     }
 
+    /// Tells what became of acknowledgements, if the client wants to know.
+    pub fn acknowledged(
+        &mut self,
+        asked: &Acknowledge,
+        result: &Acknowledged,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        match &asked.reply {
+            AckReply::None => Turn::default(),
+            AckReply::Message => {
+                WebSocket::acknowledged(&asked.ids, result, ctx, out);
+                Turn::default()
+            }
+            AckReply::Answer { ticket, .. } => {
+                self.answered(ctx);
+                result.answer(&asked.ids, ticket, ctx, out)
+            }
+        }
+    }
+
     /// Tells what was unsubscribed from.
     pub fn unsubscribed(&mut self, topics: &[TopicName], ctx: &mut Context<'_>, out: &mut Vec<u8>) {
         WebSocket::unsubscribed(topics, ctx, out);
@@ -332,14 +307,106 @@ impl Session {
     ) -> Turn {
         match self {
             Session::WebSocket(websocket) => websocket.refused(error, ctx, out),
-            Session::Http(_) | Session::Closing(_) => Turn::default(),
+            Session::Http(_) | Session::Stream(_) | Session::Closing(_) => Turn::default(),
         }
     }
 
-    /// The worker ends the conversation for a reason of its own; a WebSocket is told.
+    /// Whether a poll waits.
+    pub fn is_polling(&self) -> bool {
+        self.poll_bounds().is_some()
+    }
+
+    /// How many messages the poll that waits takes; `None` without one.
+    pub fn poll_bounds(&self) -> Option<PollBounds> {
+        match self {
+            Session::Http(http) => http.polling().map(Poll::bounds),
+            Session::WebSocket(_) | Session::Stream(_) | Session::Closing(_) => None,
+        }
+    }
+
+    /// Answers the poll that waits.
+    pub fn polled(
+        &mut self,
+        polled: &Polled<'_>,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        match self.take_poll(ctx) {
+            Some(poll) => poll.answer(polled, ctx, out),
+            None => Turn::default(),
+        }
+    }
+
+    /// Answers the poll that waits: it cannot be served, and the sentence says why.
+    pub fn poll_refused(
+        &mut self,
+        sentence: &str,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        match self.take_poll(ctx) {
+            Some(poll) => poll.refuse(sentence, ctx, out),
+            None => Turn::default(),
+        }
+    }
+
+    /// Tells how many polls wait, in all workers.
+    pub fn poll_stats(
+        &mut self,
+        ticket: &Ticket,
+        waiters: usize,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        self.answered(ctx);
+        let mut body = Vec::new();
+        reply::poll_stats(&mut body, waiters);
+        answer(ticket, &Answer::json(200, &body), ctx, out)
+    }
+
+    /// Opens a stream that is subscribed already.
+    pub fn streaming(
+        &mut self,
+        ticket: &Ticket,
+        format: StreamFormat,
+        request: &StreamRequest,
+        resumes: &[Resume<'_>],
+        gaps: &[(TopicName, Gap)],
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        let (stream, turn) = Stream::begin(ticket, format, request, resumes, gaps, ctx, out);
+        *self = Session::Stream(Box::new(stream));
+        turn
+    }
+
+    /// The bytes of a message as this client gets it; `None` for the message's own frame.
+    /// `attempt` counts its deliveries, where they are counted.
+    pub fn wrap(&mut self, message: &Message, attempt: Option<u32>) -> Option<Wrapping> {
+        match self {
+            Session::Stream(stream) => Some(stream.wrap(message, attempt)),
+            Session::WebSocket(_) => attempt.map(|attempt| websocket::wrap(message, attempt)),
+            Session::Http(_) | Session::Closing(_) => None,
+        }
+    }
+
+    /// Tells that messages cannot be delivered.
+    pub fn gap(&mut self, topic: &TopicName, gap: &Gap, out: &mut Vec<u8>) {
+        match self {
+            Session::WebSocket(_) => websocket::gap_frame(topic, gap, out),
+            Session::Stream(stream) => stream.gap(topic, gap, out),
+            Session::Http(_) | Session::Closing(_) => {}
+        }
+    }
+
+    /// The worker ends the conversation for a reason of its own; a consumer is told.
     pub fn end(&mut self, reason: CloseReason, text: &str, out: &mut Vec<u8>) {
-        if let Session::WebSocket(_) = self {
-            websocket::closed(reason, text, out);
+        match self {
+            Session::WebSocket(_) => {
+                websocket::closed(reason, text, out);
+            }
+            Session::Stream(stream) => stream.end(reason, text, out),
+            Session::Http(_) | Session::Closing(_) => {}
         }
     }
 
@@ -347,6 +414,13 @@ impl Session {
     /// microseconds) at the latest.
     pub fn closing(&mut self, reason: CloseReason, deadline: u64) {
         *self = Session::Closing(Closing::new(reason, deadline));
+    }
+
+    fn take_poll(&mut self, ctx: &Context<'_>) -> Option<Poll> {
+        match self {
+            Session::Http(http) => http.end_poll(ctx.now.monotonic_micros),
+            Session::WebSocket(_) | Session::Stream(_) | Session::Closing(_) => None,
+        }
     }
 
     fn answered(&mut self, ctx: &Context<'_>) {

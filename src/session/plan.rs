@@ -6,7 +6,10 @@ use super::request::{Ticket, handler};
 use super::topics::{self, TopicsPlan};
 use crate::api::error::ErrorCode;
 use crate::api::origin::{CorsGrant, is_preflight};
+use crate::api::poll::PollRequest;
+use crate::api::publish::ValidationErrors;
 use crate::api::route::{self, Route, Routed};
+use crate::api::stream::{StreamFormat, StreamRequest};
 use crate::http::{Framing, Method, RequestHead, Version, percent_decode};
 use crate::idempotency::Key;
 use crate::ws::handshake::{self, Accept, HandshakeError, HandshakeRequest};
@@ -20,6 +23,11 @@ pub(super) enum Plan {
         accept: Accept,
         is_echo: bool,
     },
+    Poll(Box<PollRequest>),
+    RelayPoll,
+    PollStats,
+    Stream(StreamFormat, Box<StreamRequest>),
+    Ack,
     Health,
     Ready,
     Metrics,
@@ -36,6 +44,13 @@ impl Plan {
 
     fn error(code: ErrorCode) -> Plan {
         Plan::Answer(Box::new(Answer::error(code)))
+    }
+
+    fn invalid(errors: &ValidationErrors) -> Plan {
+        let error = Answer::error(ErrorCode::ValidationError)
+            .message("The query of the request is not valid")
+            .list(errors.detail().to_vec());
+        Plan::Answer(Box::new(error))
     }
 
     fn refuse(code: ErrorCode, sentence: String) -> Plan {
@@ -79,6 +94,14 @@ fn plan_route(route: Route, head: &RequestHead<'_>, path: &str) -> Plan {
         Route::PublishBulk => plan_publish(head, Plan::PublishBulk),
         Route::WebSocket => upgrade(head, false),
         Route::WebSocketEcho => upgrade(head, true),
+        Route::Poll => match PollRequest::of_query(head.query) {
+            Ok(request) => Plan::Poll(Box::new(request)),
+            Err(errors) => Plan::invalid(&errors),
+        },
+        Route::RelayPoll => Plan::RelayPoll,
+        Route::PollStats => Plan::PollStats,
+        Route::Stream => plan_stream(head),
+        Route::Ack => Plan::Ack,
         Route::Health => Plan::Health,
         Route::Ready => Plan::Ready,
         Route::Metrics => Plan::Metrics,
@@ -100,6 +123,25 @@ fn plan_publish(head: &RequestHead<'_>, plan: fn(Option<Key>) -> Plan) -> Plan {
                 "Idempotency-Key must be one value of 1 to 255 printable ASCII characters";
             Plan::refuse(ErrorCode::InvalidRequest, sentence.to_owned())
         }
+    }
+}
+
+/// A client that accepts lines gets lines; any other gets events.
+fn plan_stream(head: &RequestHead<'_>) -> Plan {
+    let wants_lines = head.headers.list("accept").any(|range| {
+        let name = range.split(|byte| *byte == b';').next();
+        let name = name.unwrap_or_default().trim_ascii();
+        name.eq_ignore_ascii_case(b"application/x-ndjson")
+    });
+    let format = if wants_lines {
+        StreamFormat::Lines
+    } else {
+        StreamFormat::Events
+    };
+    let last_event_id = head.headers.first("last-event-id");
+    match StreamRequest::of_query(head.query, last_event_id) {
+        Ok(request) => Plan::Stream(format, Box::new(request)),
+        Err(errors) => Plan::invalid(&errors),
     }
 }
 

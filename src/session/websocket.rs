@@ -10,11 +10,12 @@
 
 use super::context::Context;
 use super::request::{IdRoom, tagged};
-use super::{CloseReason, Effect, SubscribeRequest, Turn};
-use crate::api::command::OnLag;
-use crate::api::command::{Command, CommandError, Subscribe, parse, parse_first};
+use super::wrapping::Wrapping;
+use super::{AckReply, Acknowledge, Acknowledged, CloseReason, Effect, SubscribeRequest, Turn};
+use crate::api::command::{Command, CommandError, OnLag, Subscribe, parse, parse_first};
+use crate::api::delivery;
 use crate::api::reply::{self, Resume};
-use crate::topic::{Gap, TopicName};
+use crate::topic::{Gap, Message, TopicName};
 use crate::ws::{Assembler, CloseCode, Event, Opcode, close, frame};
 
 /// The protocol state of a WebSocket.
@@ -27,7 +28,28 @@ pub struct WebSocket {
     /// When something last came, or a waiting byte could be written, in monotonic microseconds.
     alive_at: u64,
     /// When the client was last pinged.
-    pinged_at: u64,
+    pinged_at: Lately,
+    /// When it last got a heartbeat, or asked for them.
+    beat_at: Lately,
+    /// Seconds between heartbeats; 0 for none.
+    heartbeat: u16,
+}
+
+/// A monotonic time of the last 49 days, in milliseconds: every WebSocket has two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Lately(u32);
+
+impl Lately {
+    fn at(micros: u64) -> Lately {
+        Lately((micros / 1000) as u32)
+    }
+
+    /// The time in microseconds, at most `now_micros`.
+    fn micros(self, now_micros: u64) -> u64 {
+        let now = now_micros / 1000;
+        let ago = (now as u32).wrapping_sub(self.0);
+        (now - u64::from(ago).min(now)) * 1000
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +69,9 @@ impl WebSocket {
             stage: if is_echo { Stage::Echo } else { Stage::Joining },
             id: ctx.sessions.next(),
             alive_at: now_micros,
-            pinged_at: now_micros,
+            pinged_at: Lately::at(now_micros),
+            beat_at: Lately::at(now_micros),
+            heartbeat: 0,
         }
     }
 
@@ -98,15 +122,32 @@ impl WebSocket {
 
     /// When [`WebSocket::timeout`] is due, in monotonic microseconds.
     pub(super) fn deadline(&self, ctx: &Context<'_>) -> u64 {
-        let ping_at = self
-            .alive_at
-            .max(self.pinged_at)
-            .saturating_add(ctx.limits.ping_interval);
-        let idle_at = self.alive_at.saturating_add(ctx.limits.idle_timeout);
         match self.stage {
             // Nothing else keeps a client that does not subscribe.
-            Stage::Joining => self.pinged_at.saturating_add(ctx.limits.subscribe_timeout),
-            Stage::Open | Stage::Echo => ping_at.min(idle_at),
+            Stage::Joining => {
+                let opened_at = self.beat_at.micros(ctx.now.monotonic_micros);
+                opened_at.saturating_add(ctx.limits.subscribe_timeout)
+            }
+            Stage::Open | Stage::Echo => {
+                let idle_at = self.alive_at.saturating_add(ctx.limits.idle_timeout);
+                self.ping_due(ctx).min(idle_at).min(self.beat_due(ctx))
+            }
+        }
+    }
+
+    fn ping_due(&self, ctx: &Context<'_>) -> u64 {
+        let last = self
+            .alive_at
+            .max(self.pinged_at.micros(ctx.now.monotonic_micros));
+        last.saturating_add(ctx.limits.ping_interval)
+    }
+
+    fn beat_due(&self, ctx: &Context<'_>) -> u64 {
+        match self.heartbeat {
+            0 => u64::MAX,
+            seconds => {
+                self.beat_at.micros(ctx.now.monotonic_micros) + u64::from(seconds) * 1_000_000
+            }
         }
     }
 
@@ -119,8 +160,15 @@ impl WebSocket {
         if now.saturating_sub(self.alive_at) >= ctx.limits.idle_timeout {
             return closed(CloseReason::Idle, "idle", out);
         }
-        self.pinged_at = now;
-        append_frame(Opcode::Ping, b"", out);
+        if self.ping_due(ctx) <= now {
+            self.pinged_at = Lately::at(now);
+            append_frame(Opcode::Ping, b"", out);
+        }
+        if self.beat_due(ctx) <= now {
+            self.beat_at = Lately::at(now);
+            let timestamp = ctx.now.timestamp();
+            append_text(ctx, out, |json| reply::heartbeat(json, timestamp.as_str()));
+        }
         Turn::default()
     }
 
@@ -139,6 +187,10 @@ impl WebSocket {
         out: &mut Vec<u8>,
     ) {
         self.stage = Stage::Open;
+        if let Some(seconds) = request.heartbeat {
+            self.heartbeat = seconds;
+            self.beat_at = Lately::at(ctx.now.monotonic_micros);
+        }
         let mut room = IdRoom::default();
         let session_id = tagged("sess_", ctx.sessions.whole(self.id), &mut room);
         let resumes = request.tell_positions.then_some(resumes);
@@ -150,6 +202,19 @@ impl WebSocket {
         for (topic, gap) in gaps {
             gap_frame(topic, gap, out);
         }
+    }
+
+    /// The worker has acknowledged.
+    pub(super) fn acknowledged(
+        ids: &[Box<str>],
+        result: &Acknowledged,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let failed = result.failed_ids(ids);
+        append_text(ctx, out, |json| {
+            reply::acked(json, result.count, &failed, true);
+        });
     }
 
     /// The worker has unsubscribed.
@@ -184,10 +249,22 @@ pub(super) fn closed(reason: CloseReason, text: &str, out: &mut Vec<u8>) -> Turn
 }
 
 /// Appends the frame of a `gap` message.
-pub fn gap_frame(topic: &TopicName, gap: &Gap, out: &mut Vec<u8>) {
+pub(super) fn gap_frame(topic: &TopicName, gap: &Gap, out: &mut Vec<u8>) {
     let mut json = Vec::with_capacity(256);
     reply::gap(&mut json, topic.as_str(), gap);
     append_frame(Opcode::Text, &json, out);
+}
+
+/// A delivery that says how often the message was delivered: the frame has another length.
+pub(super) fn wrap(message: &Message, attempt: u32) -> Wrapping {
+    let mut part = delivery::payload_range(message.frame());
+    part.end -= 1;
+    let (mut head, mut tail) = (Vec::new(), Vec::new());
+    delivery::append_attempt(&mut tail, attempt);
+    frame::encode_header(Opcode::Text, part.len() + tail.len(), &mut head);
+    let head_len = head.len();
+    head.extend_from_slice(&tail);
+    Wrapping::new(message, part, &head, head_len)
 }
 
 /// The first message, which decides whether there is a conversation at all.
@@ -220,7 +297,23 @@ fn open(
         }
         Ok(Command::Unsubscribe { topics }) => Turn::effect(Effect::Unsubscribe(topics)),
         // At most once: delivered is delivered.
-        Ok(Command::Ack { .. } | Command::Nack { .. }) => Turn::default(),
+        Ok(Command::Ack {
+            ids,
+            cumulative,
+            confirm,
+        }) => Turn::effect(Effect::Acknowledge(Box::new(Acknowledge {
+            ids: ids.into_iter().map(Into::into).collect(),
+            cumulative,
+            reply: if confirm {
+                AckReply::Message
+            } else {
+                AckReply::None
+            },
+        }))),
+        Ok(Command::Nack { message_id, delay }) => Turn::effect(Effect::Nack {
+            message_id: message_id.into(),
+            delay,
+        }),
         Ok(Command::Ping) => {
             let timestamp = ctx.now.timestamp();
             append_text(ctx, out, |json| reply::pong(json, timestamp.as_str()));
@@ -242,6 +335,8 @@ fn request(subscribe: Subscribe<'_>) -> SubscribeRequest {
         offset: subscribe.offset,
         skips: subscribe.on_lag == OnLag::Skip,
         tell_positions: subscribe.tell_positions,
+        delivery: subscribe.delivery,
+        heartbeat: subscribe.heartbeat,
     }
 }
 

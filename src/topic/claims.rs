@@ -169,6 +169,13 @@ impl TopicStore {
         }
     }
 
+    /// Has the members of one worker claim, as news does: one of them may have lost its seat.
+    pub fn call(&self, handle: TopicHandle, worker: WorkerIndex, news: &mut Vec<News>) {
+        if let Some(topic) = self.lock(handle.shard).get_mut(handle.key) {
+            topic.interest.tell_some(1 << worker, news);
+        }
+    }
+
     /// Drops the consumers of a topic that have had no member for longer than `retention`.
     pub(super) fn drop_abandoned(&self, topic: &mut Topic, retention: u64, now: u64) {
         let dropped = self.with_consumers(topic, |consumers, _| {

@@ -1,6 +1,7 @@
 //! Reading a topic's log on from a place.
 
 use super::history::Place;
+use super::id::TopicHash;
 use super::message::Message;
 use super::shard::Topic;
 use crate::moment::Moment;
@@ -17,6 +18,8 @@ pub struct Batch {
 /// What was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reading {
+    /// The topic.
+    pub topic: TopicHash,
     /// Everything up to here has been read, or is gone.
     pub place: Place,
     /// The newest message that trimming took, if that was not read before.
@@ -37,6 +40,7 @@ pub(super) fn read_on(
 ) -> Reading {
     let (newest, lost) = (topic.history.newest(), topic.history.lost());
     let reading = |place, more| Reading {
+        topic: topic.hash,
         place,
         lost: (behind < lost.sequence).then_some(lost),
         trimmed_to: lost.sequence,

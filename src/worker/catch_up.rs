@@ -9,31 +9,53 @@ use super::fan_out::{JOB_MESSAGES_MAX, Work};
 use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed, SubscriptionRef};
 use crate::metrics::WorkerMetrics;
-use crate::session::{CloseReason, gap_frame};
+use crate::session::CloseReason;
 use crate::topic::{Batch, DeliveryKind, GapReason, Message, Place, Reading, TopicStore};
 
 impl Worker {
     /// Gives a connection that reads on by itself a turn, unless it waits for its socket.
     pub(super) fn schedule_catch_up(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get_mut(key) else {
+        let Some(connection) = self.connections.get(key) else {
             return;
         };
         let has_room = connection.message_bytes() <= self.limits.outbox_bytes_max / 2;
-        if connection.behind > 0 && has_room && !connection.marks.is_catching_up {
-            connection.marks.is_catching_up = true;
-            self.work.push_back(Work::CatchUp(key));
+        if connection.behind > 0 && has_room {
+            self.schedule_turn(key);
         }
     }
 
-    /// Reads one batch for one subscription of a connection; returns the writes made.
-    pub(super) fn catch_up(&mut self, key: ConnectionKey) -> usize {
+    /// Gives a connection a turn in the fan-out.
+    pub(super) fn schedule_turn(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if !std::mem::replace(&mut connection.marks.has_turn, true) {
+            self.work.push_back(Work::Connection(key));
+        }
+    }
+
+    /// The turn of a connection; returns the writes made.
+    pub(super) fn take_turn(&mut self, key: ConnectionKey) -> usize {
         let Some(connection) = self.connections.get_mut(key) else {
             return 0;
         };
-        connection.marks.is_catching_up = false;
+        connection.marks.has_turn = false;
         if connection.marks.is_doomed {
             return 0;
         }
+        if connection.session.is_polling() {
+            self.wake_poll(key);
+            return 1;
+        }
+        let is_consumer = !self.seats.of(key).is_empty();
+        if is_consumer {
+            self.claim_all(key);
+        }
+        self.catch_up(key) + usize::from(is_consumer)
+    }
+
+    /// Reads one batch for one subscription of a connection; returns the writes made.
+    fn catch_up(&mut self, key: ConnectionKey) -> usize {
         let Some(at) = self.next_behind(key) else {
             return 0;
         };
@@ -91,11 +113,9 @@ impl Worker {
                 self.frames = frames;
                 return Err(CloseReason::Lagging);
             }
-            let mut text = Vec::new();
-            let gap = store.gap(topic.handle, behind, lost, GapReason::Lagged);
-            gap.iter()
-                .for_each(|(name, gap)| gap_frame(name, gap, &mut text));
-            connection.queue_answer(&text, self.now.monotonic_micros);
+            if let Some((name, gap)) = store.gap(topic.handle, behind, lost, GapReason::Lagged) {
+                connection.queue_gap(&name, &gap, self.now.monotonic_micros);
+            }
             self.metrics.gap(GapReason::Lagged);
         }
         let accepted = connection.queue(

@@ -26,7 +26,7 @@ impl Connection {
     pub(super) fn close_reason(&self) -> CloseReason {
         match &self.session {
             Session::Closing(closing) => closing.reason(),
-            Session::Http(_) | Session::WebSocket(_) => CloseReason::Gone,
+            Session::Http(_) | Session::WebSocket(_) | Session::Stream(_) => CloseReason::Gone,
         }
     }
 }
@@ -34,6 +34,7 @@ impl Connection {
 impl Worker {
     /// Ends a connection when what it was told has been written.
     pub(super) fn begin_close(&mut self, key: ConnectionKey, reason: CloseReason) {
+        self.abandon_poll(key);
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -138,6 +139,7 @@ impl Worker {
             self.schedule_read(key);
         }
         self.schedule_catch_up(key);
+        self.schedule_claim(key);
     }
 
     /// All was written: the peer is told that nothing more comes, and given time to read it.
@@ -169,11 +171,14 @@ impl Worker {
     /// Buries the doomed: nothing is freed before this point of the iteration.
     pub(super) fn bury(&mut self) {
         while let Some((key, reason)) = self.doomed.pop() {
+            self.abandon_poll(key);
             self.leave_all(key);
             let Some(mut connection) = self.connections.remove(key) else {
                 continue;
             };
-            self.shared.places.leave(connection.is_websocket());
+            self.shared
+                .places
+                .leave(connection.marks.kind.is_consumer());
             if connection.is_websocket() {
                 self.metrics.websocket_closed();
             }
@@ -223,7 +228,8 @@ impl Worker {
         let ctx = self
             .desk
             .context(&self.shared, self.now, connection.is_reserved());
-        connection.session.deadline(&ctx).min(lags_at)
+        let session = connection.session.deadline(&ctx);
+        session.min(lags_at).min(self.seats.next_due(key))
     }
 
     /// When a connection that takes nothing is given up: a consumer that is behind and wants to be
@@ -233,7 +239,10 @@ impl Worker {
         let stuck_since = connection.stuck_since()?;
         let may_lag = match connection.session {
             Session::Http(_) => true,
-            Session::WebSocket(_) => connection.behind > 0 && self.wants_disconnect(connection),
+            Session::WebSocket(_) | Session::Stream(_) => {
+                let is_behind = connection.behind > 0 && self.wants_disconnect(connection);
+                is_behind || !self.seats.of(key).is_empty()
+            }
             Session::Closing(_) => false,
         };
         may_lag.then(|| stuck_since.saturating_add(self.limits.lag_timeout))
@@ -245,7 +254,8 @@ impl Worker {
             let topic = self.topics.get(at.topic);
             topic.is_some_and(|topic| {
                 let subscriber = topic.subscriber_at(at.index);
-                !subscriber.skips && subscriber.standing != Standing::Gone
+                let is_left = matches!(subscriber.standing, Standing::Gone | Standing::Asking);
+                !subscriber.skips && !is_left
             })
         })
     }

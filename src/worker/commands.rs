@@ -4,21 +4,74 @@ use super::Worker;
 use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed, Subscriber, SubscriptionRef};
 use crate::api::command::{CommandError, CommandErrorCode};
+use crate::api::consumer::AtLeastOnce;
 use crate::api::reply::Resume;
 use crate::metrics::StorageOperation;
 use crate::session::SubscribeRequest;
-use crate::topic::{Gap, LocalTopic, MessageId, StoreError, TopicHash, TopicName};
+use crate::topic::{Gap, LocalTopic, MessageId, Start, StoreError, TopicHash, TopicName};
 
 /// What one topic's subscription came to.
-struct Joined {
-    name: TopicName,
+pub(super) struct Joined {
+    pub(super) name: TopicName,
+    local: LocalTopic,
     resume: MessageId,
-    gap: Option<Gap>,
+    pub(super) gap: Option<Gap>,
+}
+
+impl Joined {
+    /// Where each topic's subscription starts, as it is told.
+    pub(super) fn resumes(joined: &[Joined]) -> Vec<Resume<'_>> {
+        let resumes = joined.iter().map(|topic| Resume {
+            topic: topic.name.as_str(),
+            position: topic.resume,
+            recovered: topic.gap.is_none(),
+        });
+        resumes.collect()
+    }
+
+    /// What the subscriptions miss.
+    pub(super) fn gaps(joined: &[Joined]) -> Vec<(TopicName, Gap)> {
+        let gaps = joined.iter();
+        gaps.filter_map(|topic| topic.gap.map(|gap| (topic.name.clone(), gap)))
+            .collect()
+    }
+}
+
+/// How a connection subscribes.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    /// When it is too slow it goes on behind what is lost.
+    skips: bool,
+    /// It is told of news and asks for messages itself.
+    asks: bool,
+    /// It is owed each message until it acknowledges it.
+    delivery: Option<&'a AtLeastOnce>,
+}
+
+impl<'a> Terms<'a> {
+    /// Those of a WebSocket or stream.
+    pub(super) fn of(skips: bool, delivery: Option<&'a AtLeastOnce>) -> Terms<'a> {
+        Terms {
+            skips,
+            asks: delivery.is_some(),
+            delivery,
+        }
+    }
+
+    /// Those of a poll.
+    pub(super) fn poll(delivery: Option<&'a AtLeastOnce>) -> Terms<'a> {
+        Terms {
+            skips: true,
+            asks: true,
+            delivery,
+        }
+    }
 }
 
 impl Worker {
     /// Subscribes a connection to all topics of a request, or to none.
     pub(super) fn subscribe(&mut self, key: ConnectionKey, request: &SubscribeRequest) {
+        let terms = Terms::of(request.skips, request.delivery.as_ref());
         let mut joined: Vec<Joined> = Vec::with_capacity(request.topics.len());
         let mut added: Vec<LocalTopic> = Vec::new();
         for name in &request.topics {
@@ -28,10 +81,13 @@ impl Worker {
             let known = self.subscription(key, name);
             let result = match known {
                 Some(at) => Ok(self.standing(at, name)),
-                None => self.join(key, name, request, &mut added),
+                None => self.join(key, name, request.offset.start(name), &terms),
             };
             match result {
-                Ok(topic) => joined.push(topic),
+                Ok(topic) => {
+                    added.extend(known.is_none().then_some(topic.local));
+                    joined.push(topic);
+                }
                 Err(error) => {
                     added
                         .into_iter()
@@ -43,27 +99,34 @@ impl Worker {
         }
         self.tell_subscribed(key, request, &joined);
         self.schedule_catch_up(key);
+        if terms.asks {
+            self.schedule_turn(key);
+        }
     }
 
-    fn join(
+    /// Subscribes a connection to a topic from `start` on.
+    ///
+    /// # Errors
+    /// When a bound is reached; it is as before then.
+    pub(super) fn join(
         &mut self,
         key: ConnectionKey,
         name: &TopicName,
-        request: &SubscribeRequest,
-        added: &mut Vec<LocalTopic>,
+        start: Start,
+        terms: &Terms<'_>,
     ) -> Result<Joined, CommandError> {
         let subscriptions_max = self.limits.subscriptions_max;
-        let connection = self.connections.get_mut(key);
-        let Some(connection) = connection.filter(|it| it.subscriptions.len() < subscriptions_max)
-        else {
+        let connection = self.connections.get(key);
+        if connection.is_none_or(|it| it.subscriptions.len() >= subscriptions_max) {
             let message = format!("a connection has at most {subscriptions_max} subscriptions");
             return Err(CommandError::new(CommandErrorCode::LimitExceeded, message));
-        };
+        }
         let vacant = self.topics.vacant();
-        let result =
-            self.shared
-                .store
-                .subscribe(name, self.index, vacant, request.offset.start(name));
+        let store = &self.shared.store;
+        let result = match terms.delivery {
+            None => store.subscribe(name, self.index, vacant, start),
+            Some(delivery) => self.attach(key, name, vacant, start, delivery),
+        };
         self.metrics
             .storage_operation(StorageOperation::Subscribe, result.is_ok(), 1);
         let subscribed = result.map_err(|error| refusal_of(&error))?;
@@ -74,24 +137,27 @@ impl Worker {
             .topics
             .get(subscribed.local)
             .map_or(0, |topic| topic.read.sequence);
-        let is_live = subscribed.start.sequence >= group;
-        let standing = if is_live {
+        let standing = if terms.asks {
+            Standing::Asking
+        } else if subscribed.start.sequence >= group {
             Standing::Live
         } else {
             Standing::Behind
         };
         let at = self.topics.join(
             subscribed.local,
-            Subscriber::new(key, standing, request.skips, subscribed.start),
+            Subscriber::new(key, standing, terms.skips, subscribed.start),
         );
-        connection.subscriptions.push(at);
-        connection.behind += u32::from(!is_live);
-        added.push(subscribed.local);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.subscriptions.push(at);
+            connection.behind += u32::from(standing == Standing::Behind);
+        }
         if let Some(gap) = &subscribed.gap {
             self.metrics.gap(gap.reason);
         }
         Ok(Joined {
             name: subscribed.name,
+            local: subscribed.local,
             resume: subscribed.resume,
             gap: subscribed.gap,
         })
@@ -116,6 +182,7 @@ impl Worker {
         let resume = self.shared.store.id(hash, place.position);
         Joined {
             name: name.clone(),
+            local: at.topic,
             resume,
             gap: None,
         }
@@ -130,18 +197,7 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let resumes: Vec<Resume<'_>> = joined
-            .iter()
-            .map(|topic| Resume {
-                topic: topic.name.as_str(),
-                position: topic.resume,
-                recovered: topic.gap.is_none(),
-            })
-            .collect();
-        let gaps: Vec<(TopicName, Gap)> = joined
-            .iter()
-            .filter_map(|topic| topic.gap.map(|gap| (topic.name.clone(), gap)))
-            .collect();
+        let (resumes, gaps) = (Joined::resumes(joined), Joined::gaps(joined));
         let mut ctx = self.desk.context(&self.shared, self.now, false);
         let out = self.answers.of(key);
         connection
@@ -213,6 +269,10 @@ impl Worker {
             return;
         };
         let at = connection.subscriptions.swap_remove(index);
+        self.detach(key, local);
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
         if let Some(topic) = self.topics.get_mut(local)
             && topic.subscriber(at.index).standing == Standing::Behind
         {

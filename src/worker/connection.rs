@@ -9,7 +9,10 @@ use super::deadlines::Scheduled;
 use super::outbox::{ANSWER_BYTES_MAX, Flushed, Outbox};
 use super::subscriptions::{Moved, SubscriptionRef};
 use crate::session::Session;
-use crate::topic::Message;
+use crate::topic::{DeliveryKind, Gap, Message, TopicName};
+
+/// Bytes held behind a poll that waits; past that the connection is not read.
+const HELD_BEHIND_POLL_MAX: usize = 64 * 1024;
 
 /// A connection of one worker, which it never leaves. Idle, it owns no buffers.
 #[derive(Debug)]
@@ -39,8 +42,8 @@ pub(super) struct Marks {
     pub(super) is_touched: bool,
     /// On the list of connections to read again.
     pub(super) reads_again: bool,
-    /// In the work queue for catching up.
-    pub(super) is_catching_up: bool,
+    /// In the work queue.
+    pub(super) has_turn: bool,
     /// Not read until its answers are taken.
     pub(super) is_paused: bool,
     /// Whether the peer sends more.
@@ -73,8 +76,19 @@ pub(super) enum Kind {
     Ordinary,
     /// HTTP, on one of the last places, for requests that operators need.
     Reserved,
+    /// HTTP, whose latest request was a poll.
+    Poll,
     /// A WebSocket.
     WebSocket,
+    /// A stream.
+    Stream,
+}
+
+impl Kind {
+    /// Whether it counts against `--max-connections`.
+    pub(super) fn is_consumer(self) -> bool {
+        matches!(self, Kind::Poll | Kind::WebSocket | Kind::Stream)
+    }
 }
 
 #[derive(Debug)]
@@ -136,9 +150,11 @@ impl Connection {
             .map_or(0, |waiting| waiting.outbox.message_bytes())
     }
 
-    /// Whether so many answers wait that the peer is not to be read.
+    /// Whether so many answers wait, or so much behind a poll, that the peer is not to be read.
     pub(super) fn is_paused(&self) -> bool {
+        let held = self.input.as_ref().map_or(0, |input| input.len());
         self.answer_bytes() > ANSWER_BYTES_MAX
+            || (held >= HELD_BEHIND_POLL_MAX && self.session.is_polling())
     }
 
     /// Whether the conversation is over, but what it ended with is not written yet.
@@ -186,6 +202,48 @@ impl Connection {
         }
     }
 
+    /// Queues the word that messages cannot be delivered; the connection is to be flushed.
+    pub(super) fn queue_gap(&mut self, topic: &TopicName, gap: &Gap, now_micros: u64) {
+        let mut text = Vec::new();
+        self.session.gap(topic, gap, &mut text);
+        self.queue_answer(&text, now_micros);
+    }
+
+    /// Whether messages are delivered as their own frames.
+    pub(super) fn takes_frames(&self) -> bool {
+        matches!(self.session, Session::WebSocket(_))
+    }
+
+    /// How deliveries are counted.
+    pub(super) fn delivery_kind(&self) -> DeliveryKind {
+        match self.session {
+            Session::Http(_) => DeliveryKind::LongPoll,
+            Session::Stream(_) => DeliveryKind::Stream,
+            Session::WebSocket(_) | Session::Closing(_) => DeliveryKind::WebSocket,
+        }
+    }
+
+    /// Queues one delivery, whatever the bound; the connection is to be flushed. `attempt` counts
+    /// the deliveries of the message where they are counted. Returns its bytes.
+    pub(super) fn queue_one(
+        &mut self,
+        message: &Message,
+        attempt: Option<u32>,
+        now_micros: u64,
+    ) -> usize {
+        match self.session.wrap(message, attempt) {
+            Some(wrapping) => {
+                let len = wrapping.len();
+                self.waiting(now_micros).push_wrapped(wrapping);
+                len
+            }
+            None => {
+                self.waiting(now_micros).push_message(message.clone(), 0);
+                message.frame().len()
+            }
+        }
+    }
+
     /// Queues frames up to the bound; the connection is to be flushed.
     pub(super) fn queue(
         &mut self,
@@ -193,12 +251,11 @@ impl Connection {
         bytes_max: usize,
         now_micros: u64,
     ) -> Accepted {
-        let outbox = self.waiting(now_micros);
         for (index, frame) in frames.iter().enumerate() {
-            if outbox.message_bytes() + frame.frame().len() > bytes_max {
+            if self.message_bytes() + frame.frame().len() > bytes_max {
                 return Accepted::First(index);
             }
-            outbox.push_message(frame.clone(), 0);
+            self.queue_one(frame, None, now_micros);
         }
         Accepted::All
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::shared::Shared;
-use crate::config::{Config, SUBSCRIBE_TIMEOUT};
+use crate::config::{Config, PROXY_IDLE_MARGIN, SUBSCRIBE_TIMEOUT};
 use crate::http::HeadLimits;
 use crate::moment::{Moment, micros};
 use crate::session::{Context, SessionIds, SessionLimits};
@@ -37,6 +37,7 @@ impl Desk {
                 subscribe_timeout: micros(SUBSCRIBE_TIMEOUT),
                 ping_interval: micros(config.ws_ping_interval),
                 idle_timeout: micros(config.ws_idle_timeout),
+                poll_timeout_max: poll_timeout_max(config),
                 has_echo: config.ws_echo,
             },
             scratch: Vec::new(),
@@ -82,4 +83,12 @@ impl Desk {
     pub(super) fn random_below(&mut self, end: u64) -> u64 {
         self.random.u64(..end)
     }
+}
+
+/// A poll is answered before a proxy takes its connection for dead.
+fn poll_timeout_max(config: &Config) -> u64 {
+    if config.proxy_idle_timeout.is_zero() {
+        return u64::MAX;
+    }
+    micros(config.proxy_idle_timeout.saturating_sub(PROXY_IDLE_MARGIN))
 }

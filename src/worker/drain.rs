@@ -20,7 +20,7 @@ const ACCEPT_TURNS_MAX: usize = 64;
 /// A worker that is closing its connections.
 #[derive(Debug)]
 pub(super) struct Drain {
-    /// WebSockets that have not been told yet.
+    /// WebSockets and streams that have not been told yet.
     remaining: Vec<ConnectionKey>,
     per_step: usize,
     next_step: u64,
@@ -63,11 +63,16 @@ impl Worker {
             self.accept();
         }
         self.acceptor.close(self.poll.registry());
-        let is_websocket = |key: &ConnectionKey| {
+        let polls = self.connections.keys().filter(|key| self.is_polling(*key));
+        for key in polls.collect::<Vec<_>>() {
+            self.end_poll(key);
+        }
+        let is_consumer = |key: &ConnectionKey| {
             let connection = self.connections.get(*key);
-            connection.is_some_and(|it| matches!(it.session, Session::WebSocket(_)))
+            connection
+                .is_some_and(|it| matches!(it.session, Session::WebSocket(_) | Session::Stream(_)))
         };
-        let remaining: Vec<ConnectionKey> = self.connections.keys().filter(is_websocket).collect();
+        let remaining: Vec<ConnectionKey> = self.connections.keys().filter(is_consumer).collect();
         // All are told within the first half of the time, so that they can answer in the second.
         let steps = (micros(self.shared.config.drain_timeout) / 2 / STEP_MICROS).max(1) as usize;
         self.drain = Some(Drain {
@@ -101,6 +106,11 @@ impl Worker {
         self.send_answers();
     }
 
+    fn is_polling(&self, key: ConnectionKey) -> bool {
+        let connection = self.connections.get(key);
+        connection.is_some_and(|it| it.session.is_polling())
+    }
+
     fn is_idle(&self, key: ConnectionKey) -> bool {
         let connection = self.connections.get(key);
         connection.is_some_and(|it| {
@@ -113,7 +123,10 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        if !matches!(connection.session, Session::WebSocket(_)) {
+        if !matches!(
+            connection.session,
+            Session::WebSocket(_) | Session::Stream(_)
+        ) {
             // It is ending for a reason of its own.
             return;
         }

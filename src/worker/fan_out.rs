@@ -14,8 +14,10 @@ use super::Worker;
 use super::connection::{Accepted, Connection};
 use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed};
-use crate::session::{CloseReason, Session, gap_frame};
-use crate::topic::{Batch, DeliveryKind, GapReason, LocalTopic, Message, Place, TopicStore};
+use crate::session::{CloseReason, Session};
+use crate::topic::{
+    Batch, DeliveryKind, Gap, GapReason, LocalTopic, Message, Place, TopicName, TopicStore,
+};
 
 /// Writes of one turn, over all jobs and catch-ups.
 const WRITES_PER_TURN: usize = 256;
@@ -56,8 +58,7 @@ impl Job {
 #[derive(Debug)]
 struct LiveGap {
     lost: Place,
-    /// The whole WebSocket frame of the `gap` message.
-    frame: Vec<u8>,
+    told: Option<(TopicName, Gap)>,
 }
 
 /// What waits for a turn.
@@ -65,8 +66,8 @@ struct LiveGap {
 pub(super) enum Work {
     /// A topic with news or a job.
     Topic(LocalTopic),
-    /// A connection that reads on by itself.
-    CatchUp(ConnectionKey),
+    /// A connection that reads on by itself, or asks for messages.
+    Connection(ConnectionKey),
 }
 
 /// What waits for a turn, in order.
@@ -92,15 +93,21 @@ impl Worker {
         {
             let made = match work {
                 Work::Topic(local) => self.work_on_topic(local, writes.min(WRITES_PER_JOB)),
-                Work::CatchUp(key) => self.catch_up(key),
+                Work::Connection(key) => self.take_turn(key),
             };
             writes = writes.saturating_sub(made.max(1));
+        }
+        while let Some(key) = self.told.pop() {
+            self.schedule_turn(key);
         }
         // Not while a job runs: its subscribers must stay where they are.
         while let Some(key) = self.lagging.pop() {
             let connection = self.connections.get(key).filter(|connection| {
-                matches!(connection.session, Session::WebSocket(_))
-                    && self.wants_disconnect(connection)
+                let is_subscriber = matches!(
+                    connection.session,
+                    Session::WebSocket(_) | Session::Stream(_)
+                );
+                is_subscriber && self.wants_disconnect(connection)
             });
             if connection.is_some() {
                 self.close_lagging(key, CloseReason::Lagging);
@@ -160,7 +167,8 @@ impl Worker {
         topic.has_news = reading.more;
         let lost = reading.lost.filter(|_| batch.is_some());
         job.gap = lost.map(|lost| LiveGap::new(store, topic, job.before, lost));
-        if batch.is_some() && job.frames.is_empty() && job.gap.is_none() {
+        let has_something = !job.frames.is_empty() || job.gap.is_some();
+        if batch.is_some() && !has_something && !topic.has_asking() {
             self.spare_jobs.push(job);
             return None;
         }
@@ -197,6 +205,8 @@ impl Worker {
             if subscriber.standing != Standing::Live {
                 if subscriber.is_lost(job.trimmed_to) {
                     self.lagging.push(key);
+                } else if subscriber.standing == Standing::Asking {
+                    self.told.push(key);
                 }
                 continue;
             }
@@ -245,6 +255,19 @@ impl Worker {
             self.metrics.publish_to_delivery(since, delivered);
         }
         writes
+    }
+
+    /// Counts deliveries of a topic.
+    pub(super) fn count_delivered(&mut self, local: LocalTopic, kind: DeliveryKind, messages: u64) {
+        let Some(topic) = self.topics.get_mut(local).filter(|_| messages > 0) else {
+            return;
+        };
+        if topic.meter.is_none() {
+            topic.meter = self.shared.store.meter(topic.handle);
+        }
+        if let Some(meter) = &topic.meter {
+            meter.delivered(kind, messages);
+        }
     }
 
     /// Takes the tombstones away that subscribers left during the job, and with the last of them
@@ -302,7 +325,9 @@ impl FrameBatch<'_> {
         let frames = &self.job.frames[..];
         let known = frames.partition_point(|frame| frame.sequence() <= joined.sequence);
         let mut delivery = Delivery::default();
-        let mut direct = !connection.has_outbox() && connection.subscriptions.len() == 1;
+        let mut direct = connection.takes_frames()
+            && !connection.has_outbox()
+            && connection.subscriptions.len() == 1;
         let mut before = further(joined, self.job.before);
         if let Some(gap) = self
             .job
@@ -310,7 +335,9 @@ impl FrameBatch<'_> {
             .as_ref()
             .filter(|gap| joined.sequence < gap.lost.sequence)
         {
-            connection.queue_answer(&gap.frame, now);
+            if let Some((name, gap)) = &gap.told {
+                connection.queue_gap(name, gap, now);
+            }
             before = further(before, gap.lost);
             direct = false;
             delivery.told_gap = true;
@@ -364,11 +391,8 @@ impl FrameBatch<'_> {
 
 impl LiveGap {
     fn new(store: &TopicStore, topic: &Subscribed, before: Place, lost: Place) -> LiveGap {
-        let mut frame = Vec::new();
-        let gap = store.gap(topic.handle, before, lost, GapReason::Trimmed);
-        gap.iter()
-            .for_each(|(name, gap)| gap_frame(name, gap, &mut frame));
-        LiveGap { lost, frame }
+        let told = store.gap(topic.handle, before, lost, GapReason::Trimmed);
+        LiveGap { lost, told }
     }
 }
 

@@ -9,20 +9,26 @@
 //! This is the only code that does I/O with clients.
 
 mod accept;
+mod acks;
 mod answers;
 mod catch_up;
 mod closing;
 mod commands;
 mod connection;
+mod consumers;
+mod dead_letters;
 mod deadlines;
 mod desk;
 mod drain;
 mod fan_out;
 mod outbox;
+mod polls;
 mod reading;
 mod requests;
+mod seats;
 mod shared;
 mod slots;
+mod streams;
 mod subscriptions;
 mod timers;
 mod topics;
@@ -39,7 +45,7 @@ use crate::fanout::{Receiver, Sender};
 use crate::metrics::WorkerMetrics;
 use crate::moment::{Moment, micros};
 use crate::session::{CloseReason, Stored};
-use crate::topic::{LocalTopic, Message, Outcome, WorkerIndex};
+use crate::topic::{Claims, LocalTopic, Message, Outcome, WorkerIndex};
 
 use accept::{Acceptor, LISTENER};
 use answers::Answers;
@@ -48,6 +54,7 @@ use deadlines::Deadlines;
 use desk::Desk;
 use drain::Drain;
 use fan_out::{Job, WorkQueue};
+use seats::Seats;
 use slots::{ConnectionKey, Slots};
 use subscriptions::Subscriptions;
 
@@ -99,6 +106,10 @@ pub struct Worker {
 
     connections: Slots<Connection>,
     topics: Subscriptions,
+    /// What at-least-once connections sit at.
+    seats: Seats,
+    /// Polls that wait.
+    polls: usize,
     deadlines: Deadlines,
     next_sweep: u64,
     drain: Option<Drain>,
@@ -109,6 +120,8 @@ pub struct Worker {
     touched: Vec<ConnectionKey>,
     /// Connections to read again without an event.
     again: Vec<ConnectionKey>,
+    /// Connections that were told of news and will ask for it.
+    told: Vec<ConnectionKey>,
     /// Connections that the log has left behind.
     lagging: Vec<ConnectionKey>,
     /// Connections to bury.
@@ -119,6 +132,7 @@ pub struct Worker {
     stored: Vec<Stored>,
     due: Vec<(ConnectionKey, u32)>,
     frames: Vec<Message>,
+    claims: Claims,
     #[expect(
         clippy::vec_box,
         reason = "jobs move to topics and back without a new allocation"
@@ -161,12 +175,15 @@ impl Worker {
             to_ring: 0,
             connections: Slots::default(),
             topics: Subscriptions::default(),
+            seats: Seats::default(),
+            polls: 0,
             deadlines: Deadlines::new(now.monotonic_micros),
             next_sweep: now.monotonic_micros,
             drain: None,
             work: WorkQueue::default(),
             touched: Vec::new(),
             again: Vec::new(),
+            told: Vec::new(),
             lagging: Vec::new(),
             doomed: Vec::new(),
             answers: Answers::default(),
@@ -174,6 +191,7 @@ impl Worker {
             stored: Vec::new(),
             due: Vec::new(),
             frames: Vec::new(),
+            claims: Claims::default(),
             spare_jobs: Vec::new(),
             read_buffer: vec![0; reading::READ_BYTES_MAX],
             shared,

@@ -5,10 +5,12 @@ use std::io::{self, IoSlice, Write};
 
 use smallvec::SmallVec;
 
+use crate::session::Wrapping;
 use crate::topic::Message;
 
-/// Slices of one `writev`; the kernel takes no more than 1,024 (`IOV_MAX`).
-const SLICES_MAX: usize = 128;
+/// Chunks of one `writev`, each of at most three slices; the kernel takes no more than 1,024 of
+/// these (`IOV_MAX`).
+const CHUNKS_MAX: usize = 128;
 
 /// Bytes of answers that may wait beyond the bound for messages; past that the connection is not
 /// read (a peer that asks must also listen).
@@ -26,15 +28,26 @@ pub(super) struct Outbox {
 
 #[derive(Debug)]
 enum Chunk {
+    /// A message's own frame.
     Message(Message),
+    Wrapped(Box<Wrapping>),
     Answer(Box<[u8]>),
 }
 
 impl Chunk {
-    fn bytes(&self) -> &[u8] {
+    fn len(&self) -> usize {
         match self {
-            Chunk::Message(message) => message.frame(),
-            Chunk::Answer(bytes) => bytes,
+            Chunk::Message(message) => message.frame().len(),
+            Chunk::Wrapped(wrapping) => wrapping.len(),
+            Chunk::Answer(bytes) => bytes.len(),
+        }
+    }
+
+    fn slices(&self) -> SmallVec<[&[u8]; 3]> {
+        match self {
+            Chunk::Message(message) => SmallVec::from_slice(&[message.frame()]),
+            Chunk::Wrapped(wrapping) => SmallVec::from(wrapping.slices()),
+            Chunk::Answer(bytes) => SmallVec::from_slice(&[&bytes[..]]),
         }
     }
 }
@@ -74,6 +87,12 @@ impl Outbox {
         self.chunks.push_back(Chunk::Message(message));
     }
 
+    /// Queues a message with bytes around it.
+    pub(super) fn push_wrapped(&mut self, wrapping: Wrapping) {
+        self.message_bytes += wrapping.len();
+        self.chunks.push_back(Chunk::Wrapped(Box::new(wrapping)));
+    }
+
     /// Queues a copy of answer bytes, of which the socket has taken `sent` already: as with
     /// [`Outbox::push_message`]. What the peer has a part of must be known, so that it is finished.
     pub(super) fn push_answer(&mut self, bytes: &[u8], sent: usize) {
@@ -90,7 +109,7 @@ impl Outbox {
         let keep = usize::from(self.front_sent > 0);
         for chunk in self.chunks.drain(keep..) {
             match chunk {
-                Chunk::Message(message) => self.message_bytes -= message.frame().len(),
+                Chunk::Message(_) | Chunk::Wrapped(_) => self.message_bytes -= chunk.len(),
                 Chunk::Answer(bytes) => self.answer_bytes -= bytes.len(),
             }
         }
@@ -103,11 +122,12 @@ impl Outbox {
     pub(super) fn flush(&mut self, socket: &mut impl Write) -> io::Result<Flushed> {
         let mut bytes = 0;
         while !self.is_empty() {
-            let mut slices = SmallVec::<[IoSlice<'_>; SLICES_MAX]>::new();
-            let chunks = self.chunks.iter().take(SLICES_MAX);
-            slices.extend(chunks.map(|chunk| IoSlice::new(chunk.bytes())));
-            slices[0].advance(self.front_sent);
-            match socket.write_vectored(&slices) {
+            let mut slices = SmallVec::<[IoSlice<'_>; CHUNKS_MAX]>::new();
+            let chunks = self.chunks.iter().take(CHUNKS_MAX);
+            slices.extend(chunks.flat_map(Chunk::slices).map(IoSlice::new));
+            let mut unsent = &mut slices[..];
+            IoSlice::advance_slices(&mut unsent, self.front_sent);
+            match socket.write_vectored(unsent) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => {
                     drop(slices);
@@ -128,12 +148,12 @@ impl Outbox {
     fn sent(&mut self, mut sent: usize) {
         sent += self.front_sent;
         while let Some(front) = self.chunks.front() {
-            let len = front.bytes().len();
+            let len = front.len();
             if sent < len {
                 break;
             }
             match front {
-                Chunk::Message(_) => self.message_bytes -= len,
+                Chunk::Message(_) | Chunk::Wrapped(_) => self.message_bytes -= len,
                 Chunk::Answer(_) => self.answer_bytes -= len,
             }
             sent -= len;

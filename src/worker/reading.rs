@@ -174,6 +174,9 @@ impl Worker {
         }
         if connection.is_paused() {
             connection.marks.is_paused = true;
+            if marks.input_end == InputEnd::HungUp && connection.session.is_polling() {
+                self.end_of_input(key);
+            }
             return false;
         }
         match connection.socket.read(buffer) {
@@ -266,6 +269,13 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        if connection.session.is_polling() {
+            // Nobody waits who sends no more, but what came behind the poll is answered as well:
+            // the end is read again after it.
+            connection.marks.input_end = InputEnd::HungUp;
+            self.end_poll(key);
+            return;
+        }
         connection.marks.input_end = InputEnd::Read;
         match connection.session {
             Session::Http(_) => self.begin_close(key, CloseReason::Finished),
@@ -273,6 +283,7 @@ impl Worker {
                 let reason = connection.close_reason();
                 Worker::doom(&mut self.doomed, connection, key, reason);
             }
+            Session::Stream(_) => self.close_stream(key, CloseReason::Finished),
             Session::WebSocket(_) => {
                 Worker::doom(&mut self.doomed, connection, key, CloseReason::Gone);
             }

@@ -23,6 +23,7 @@ impl Worker {
         }
         if let Some(exchange) = &turn.exchange {
             self.count(exchange);
+            self.keep_place(key, exchange);
         }
         let answered = turn.exchange.is_some();
         answered
@@ -48,6 +49,22 @@ impl Worker {
             }
             Effect::Unsubscribe(topics) => {
                 self.unsubscribe(key, &topics);
+                false
+            }
+            Effect::Poll(request) => self.poll(key, &request),
+            Effect::EndPoll => {
+                self.end_poll(key);
+                true
+            }
+            Effect::PollStats(ticket) => self.poll_stats(key, &ticket),
+            Effect::Stream {
+                ticket,
+                format,
+                request,
+            } => self.stream(key, &ticket, format, &request),
+            Effect::Acknowledge(asked) => self.acknowledge(key, &asked),
+            Effect::Nack { message_id, delay } => {
+                self.nack(key, &message_id, delay);
                 false
             }
             Effect::Close(reason) => {
@@ -146,7 +163,7 @@ impl Worker {
     }
 
     /// Stores messages, those of one topic together, and notes in `stored` what became of each.
-    fn store(&mut self, mut drafts: SmallVec<[Draft; 1]>, now: Moment) {
+    pub(super) fn store(&mut self, mut drafts: SmallVec<[Draft; 1]>, now: Moment) {
         self.stored.clear();
         if drafts.len() == 1 {
             let stored = self.store_in_one_topic(drafts.drain(..), now);
@@ -195,7 +212,7 @@ impl Worker {
     }
 
     /// Tells the workers that the store has named.
-    fn spread_news(&mut self) {
+    pub(super) fn spread_news(&mut self) {
         let mut news = std::mem::take(&mut self.outcome.news);
         for item in news.drain(..) {
             if item.worker == self.index {
@@ -208,6 +225,29 @@ impl Worker {
         self.outcome.news = news;
     }
 
+    /// Counts a connection as a consumer from now on, if there is room (SPEC section 14).
+    pub(super) fn become_consumer(&mut self, key: ConnectionKey, kind: Kind) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let has_place = connection.marks.kind.is_consumer() || self.shared.places.upgrade();
+        if has_place {
+            connection.marks.kind = kind;
+        }
+        has_place
+    }
+
+    /// A connection that polled counts as such until another request of it is answered.
+    fn keep_place(&mut self, key: ConnectionKey, exchange: &Exchange) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let was_poll = connection.marks.kind == Kind::Poll && !exchange.is_poll();
+        if was_poll && self.shared.places.downgrade() {
+            connection.marks.kind = Kind::Ordinary;
+        }
+    }
+
     fn upgrade(
         &mut self,
         key: ConnectionKey,
@@ -215,14 +255,13 @@ impl Worker {
         accept: &Accept,
         is_echo: bool,
     ) -> bool {
-        let has_place = !self.desk.is_draining && self.shared.places.upgrade();
+        let has_place = !self.desk.is_draining && self.become_consumer(key, Kind::WebSocket);
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
         let mut ctx = self.desk.context(&self.shared, self.now, false);
         let out = self.answers.of(key);
         let turn = if has_place {
-            connection.marks.kind = Kind::WebSocket;
             self.metrics.websocket_opened();
             connection
                 .session

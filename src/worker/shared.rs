@@ -101,11 +101,12 @@ impl Shared {
     }
 }
 
-/// Counts the connections of all workers against their bounds (SPEC section 14).
+/// Counts the connections of all workers against their bounds (SPEC section 14): consumers, which
+/// are WebSockets, streams and those whose latest request was a poll, and others.
 #[derive(Debug)]
 pub struct Places {
-    websockets: AtomicUsize,
-    websockets_max: usize,
+    consumers: AtomicUsize,
+    consumers_max: usize,
     others: AtomicUsize,
     others_max: usize,
     reserved: usize,
@@ -123,12 +124,12 @@ pub(super) enum Place {
 }
 
 impl Places {
-    /// Room for so many WebSockets and other connections, the last `reserved` of which are for
+    /// Room for so many consumers and other connections, the last `reserved` of which are for
     /// operators.
-    pub fn new(websockets_max: usize, others_max: usize, reserved: usize) -> Places {
+    pub fn new(consumers_max: usize, others_max: usize, reserved: usize) -> Places {
         Places {
-            websockets: AtomicUsize::new(0),
-            websockets_max,
+            consumers: AtomicUsize::new(0),
+            consumers_max,
             others: AtomicUsize::new(0),
             others_max,
             reserved,
@@ -148,28 +149,42 @@ impl Places {
         }
     }
 
-    /// A connection becomes a WebSocket, if there is room.
+    /// A connection becomes a consumer, if there is room.
     pub(super) fn upgrade(&self) -> bool {
-        let more = |count| (count < self.websockets_max).then_some(count + 1);
-        let upgraded = self
-            .websockets
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok();
+        let upgraded = take_below(&self.consumers, self.consumers_max);
         if upgraded {
             self.others.fetch_sub(1, Ordering::Relaxed);
         }
         upgraded
     }
 
+    /// A consumer becomes an ordinary connection again, if there is room; else it stays one.
+    pub(super) fn downgrade(&self) -> bool {
+        let ordinary_max = self.others_max.saturating_sub(self.reserved);
+        let downgraded = take_below(&self.others, ordinary_max);
+        if downgraded {
+            self.consumers.fetch_sub(1, Ordering::Relaxed);
+        }
+        downgraded
+    }
+
     /// A connection has gone.
-    pub(super) fn leave(&self, is_websocket: bool) {
-        let count = if is_websocket {
-            &self.websockets
+    pub(super) fn leave(&self, is_consumer: bool) {
+        let count = if is_consumer {
+            &self.consumers
         } else {
             &self.others
         };
         count.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Counts one more, if fewer than `most` are counted.
+fn take_below(count: &AtomicUsize, most: usize) -> bool {
+    let more = |count| (count < most).then_some(count + 1);
+    count
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+        .is_ok()
 }
 
 /// How far a server's life is; it only moves on.

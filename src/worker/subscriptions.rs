@@ -82,6 +82,8 @@ pub(super) enum Standing {
     Live,
     /// From the log, from a position of its own.
     Behind,
+    /// When its connection asks, which is told of news: polls and at-least-once consumers.
+    Asking,
     /// Not at all: it left during a job.
     Gone,
 }
@@ -125,6 +127,13 @@ impl Subscribed {
         self.subscribers
             .iter()
             .any(|subscriber| subscriber.standing == Standing::Live)
+    }
+
+    /// Whether any subscriber wants to be told of news.
+    pub(super) fn has_asking(&self) -> bool {
+        self.subscribers
+            .iter()
+            .any(|subscriber| subscriber.standing == Standing::Asking)
     }
 
     /// The subscriber at a place.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::Worker;
-use super::connection::Connection;
+use super::connection::{Connection, Kind};
 use super::deadlines::Deadlines;
 use super::slots::ConnectionKey;
 use crate::session::{CloseReason, Session};
@@ -20,7 +20,9 @@ impl Connection {
     /// count: it ends soon, one way or the other, and its sender is owed an answer.
     fn sheddable_bytes(&self) -> usize {
         match self.session {
-            Session::WebSocket(_) => self.message_bytes() + self.private_bytes(),
+            Session::WebSocket(_) | Session::Stream(_) => {
+                self.message_bytes() + self.private_bytes()
+            }
             Session::Http(_) | Session::Closing(_) => self.outbox_bytes(),
         }
     }
@@ -53,12 +55,20 @@ impl Worker {
             self.give_up(key);
             return;
         }
+        if self.seats.next_due(key) <= now {
+            // Its turn says when the next one is due.
+            self.seats.forget_due(key);
+            self.schedule_turn(key);
+        }
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
         let mut ctx = self
             .desk
             .context(&self.shared, self.now, connection.is_reserved());
+        if connection.session.deadline(&ctx) > now {
+            return;
+        }
         let turn = connection.session.timeout(&mut ctx, self.answers.of(key));
         self.carry_out(key, turn);
     }
@@ -69,7 +79,9 @@ impl Worker {
             return;
         };
         match connection.session {
-            Session::WebSocket(_) => self.close_lagging(key, CloseReason::Lagging),
+            Session::WebSocket(_) | Session::Stream(_) => {
+                self.close_lagging(key, CloseReason::Lagging);
+            }
             Session::Http(_) | Session::Closing(_) => {
                 Worker::doom(&mut self.doomed, connection, key, CloseReason::Timeout);
             }
@@ -131,12 +143,14 @@ impl Worker {
         };
         let reads = connection.outbox_bytes() < SHED_BYTES_MIN;
         match connection.session {
-            Session::WebSocket(_) if !reads => self.close_lagging(key, CloseReason::Lagging),
+            Session::WebSocket(_) | Session::Stream(_) if !reads => {
+                self.close_lagging(key, CloseReason::Lagging);
+            }
             Session::Http(_) | Session::WebSocket(_) if reads => {
                 self.crowd_out(key);
                 self.settle(key);
             }
-            Session::Http(_) | Session::WebSocket(_) | Session::Closing(_) => {
+            Session::Http(_) | Session::WebSocket(_) | Session::Stream(_) | Session::Closing(_) => {
                 Worker::doom(&mut self.doomed, connection, key, CloseReason::Limit);
             }
         }
@@ -144,20 +158,21 @@ impl Worker {
 
     /// Sets the gauges of this worker.
     pub(super) fn tell_gauges(&self) {
-        let (mut websockets, mut others, mut outbox_bytes) = (0, 0, 0);
+        let (mut websockets, mut streams, mut others, mut outbox_bytes) = (0, 0, 0, 0);
         for connection in self
             .connections
             .keys()
             .filter_map(|key| self.connections.get(key))
         {
-            *if connection.is_websocket() {
-                &mut websockets
-            } else {
-                &mut others
+            *match connection.marks.kind {
+                Kind::WebSocket => &mut websockets,
+                Kind::Stream => &mut streams,
+                Kind::Ordinary | Kind::Reserved | Kind::Poll => &mut others,
             } += 1;
             outbox_bytes += connection.outbox_bytes() as u64;
         }
-        self.metrics.connections_open(others, websockets);
+        self.metrics.connections_open(others + streams, websockets);
+        self.metrics.streams_open(streams);
         self.metrics.outbox_bytes(outbox_bytes);
     }
 }

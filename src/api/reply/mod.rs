@@ -74,6 +74,15 @@ pub fn heartbeat(out: &mut Vec<u8>, timestamp: &str) {
     out.push(b'}');
 }
 
+/// Appends the last word of a stream: what a WebSocket's close frame would say.
+pub fn closed(out: &mut Vec<u8>, code: u16, reason: &str) {
+    out.extend_from_slice(b"{\"type\":\"close\",\"code\":");
+    append_number(out, u64::from(code));
+    out.extend_from_slice(b",\"reason\":");
+    append_string(out, reason);
+    out.push(b'}');
+}
+
 /// Appends `gap`.
 pub fn gap(out: &mut Vec<u8>, topic: &str, gap: &Gap) {
     out.extend_from_slice(b"{\"type\":\"gap\",\"topic\":");

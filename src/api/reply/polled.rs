@@ -45,11 +45,10 @@ impl<'o> PollAnswer<'o> {
         self.count += 1;
         self.out.push(b'{');
         let shared = delivery::shared_part(frame);
-        match attempt {
-            Some(attempt) => {
-                delivery::append_with(self.out, shared, b",\"delivery_attempt\":", attempt);
-            }
-            None => self.out.extend_from_slice(shared),
+        self.out.extend_from_slice(shared);
+        if let Some(attempt) = attempt {
+            self.out.pop();
+            delivery::append_attempt(self.out, attempt);
         }
         if self.form == PollForm::Relay {
             self.stream_id(position);

@@ -57,6 +57,15 @@ impl StreamFormat {
         self.end(out);
     }
 
+    /// Appends the last word: what a WebSocket's close frame would say.
+    pub fn closed(self, out: &mut Vec<u8>, code: u16, reason: &str) {
+        if self == StreamFormat::Events {
+            out.extend_from_slice(b"event: close\ndata: ");
+        }
+        reply::closed(out, code, reason);
+        self.end(out);
+    }
+
     /// Appends a sign of life: a comment or an object.
     pub fn heartbeat(self, out: &mut Vec<u8>, timestamp: &str) {
         match self {

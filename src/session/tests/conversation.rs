@@ -6,16 +6,17 @@ use super::pulsar_proxy::api::command::{CommandError, CommandErrorCode};
 use super::pulsar_proxy::api::delivery;
 use super::pulsar_proxy::api::origin::AccessPolicy;
 use super::pulsar_proxy::api::publish::parse_one;
-use super::pulsar_proxy::api::reply::Resume;
+use super::pulsar_proxy::api::reply::{AckError, Resume};
+use super::pulsar_proxy::api::stream::{StreamFormat, StreamRequest};
 use super::pulsar_proxy::http::HeadLimits;
 use super::pulsar_proxy::moment::Moment;
 use super::pulsar_proxy::session::{
-    CloseReason, Context, Effect, Exchange, Publish, Session, SessionIds, SessionLimits, Stored,
-    SubscribeRequest, Turn,
+    Acknowledged, CloseReason, Context, Effect, Exchange, Polled, Publish, Session, SessionIds,
+    SessionLimits, Stored, SubscribeRequest, Ticket, Turn,
 };
 use super::pulsar_proxy::topic::{
-    Batch, Budget, CatalogueError, Draft, Epoch, HistoryLimits, LocalTopic, Message, Outcome,
-    StoreLimits, TopicHandle, TopicName, TopicStore,
+    Batch, Budget, CatalogueError, Draft, Epoch, Gap, HistoryLimits, LocalTopic, Message,
+    MessageId, Outcome, Start, StoreLimits, TopicHandle, TopicName, TopicStore,
 };
 
 /// A second, in microseconds.
@@ -44,12 +45,25 @@ pub(super) const LIMITS: SessionLimits = SessionLimits {
     subscribe_timeout: 10 * SECOND,
     ping_interval: 20 * SECOND,
     idle_timeout: 60 * SECOND,
+    poll_timeout_max: 40 * SECOND,
     has_echo: true,
 };
 
 thread_local! {
     /// A budget is never freed, so the conversations of a thread, millions when fuzzing, share one.
     static BUDGET: &'static Budget = Budget::new(1 << 24);
+}
+
+/// A topic, where its subscription starts, and what it misses.
+type Joined = (TopicName, MessageId, Option<Gap>);
+
+fn resumes(positions: &[(TopicName, MessageId, bool)]) -> Vec<Resume<'_>> {
+    let resumes = positions.iter().map(|(name, position, recovered)| Resume {
+        topic: name.as_str(),
+        position: *position,
+        recovered: *recovered,
+    });
+    resumes.collect()
 }
 
 /// One client and its server.
@@ -302,6 +316,32 @@ impl Conversation {
                 let ticket = &request.ticket;
                 self.event(|session, ctx, out| session.topics_answered(ticket, &said, ctx, out))
             }
+            Effect::Poll(request) => {
+                let topics = request.topics.iter().enumerate();
+                let gaps = topics
+                    .filter_map(|(index, name)| self.join(name, request.since.start(index, name)))
+                    .filter_map(|(name, _, gap)| Some((name, gap?)))
+                    .collect();
+                self.answer_poll(gaps, request.timeout == 0)
+            }
+            Effect::EndPoll => self.answer_poll(Vec::new(), true),
+            Effect::PollStats(ticket) => {
+                self.event(|session, ctx, out| session.poll_stats(&ticket, 0, ctx, out))
+            }
+            Effect::Stream {
+                ticket,
+                format,
+                request,
+            } => self.stream(&ticket, format, &request),
+            Effect::Acknowledge(asked) => {
+                let failed = (0..asked.ids.len()).map(|place| (place, AckError::Unknown));
+                let result = Acknowledged {
+                    count: 0,
+                    failed: failed.collect(),
+                };
+                self.event(|session, ctx, out| session.acknowledged(&asked, &result, ctx, out))
+            }
+            Effect::Nack { .. } => Turn::default(),
             Effect::Subscribe(request) => self.subscribe(&request),
             Effect::Unsubscribe(topics) => self.unsubscribe(&topics),
             Effect::Close(reason) => {
@@ -343,38 +383,95 @@ impl Conversation {
             if self.subscriptions.iter().any(|it| it.name == *name) {
                 continue;
             }
-            let local = self.next_local;
-            self.next_local += 1;
-            let subscribed = self
-                .store
-                .subscribe(name, 0, local, request.offset.start(name));
-            let has_room = self.subscriptions.len() < SUBSCRIPTIONS_MAX;
-            let Some(subscribed) = subscribed.ok().filter(|_| has_room) else {
+            let Some(joined) = self.join(name, request.offset.start(name)) else {
                 let refused = self.subscriptions.split_off(known);
                 self.leave(refused);
                 let error = CommandError::new(CommandErrorCode::LimitExceeded, "too many");
                 return self.event(|session, ctx, out| session.refused(error, ctx, out));
             };
-            positions.push((name.clone(), subscribed.resume, subscribed.gap.is_none()));
-            gaps.extend(subscribed.gap.map(|gap| (name.clone(), gap)));
-            self.subscriptions.push(Subscription {
-                name: subscribed.name,
-                handle: subscribed.handle,
-                read: subscribed.start.sequence,
-            });
+            let (name, resume, gap) = joined;
+            positions.push((name.clone(), resume, gap.is_none()));
+            gaps.extend(gap.map(|gap| (name, gap)));
         }
-        let resumes: Vec<Resume<'_>> = positions
-            .iter()
-            .map(|(name, position, recovered)| Resume {
-                topic: name.as_str(),
-                position: *position,
-                recovered: *recovered,
-            })
-            .collect();
+        let resumes = resumes(&positions);
         self.event(|session, ctx, out| session.subscribed(request, &resumes, &gaps, ctx, out));
         // At once, so that the output does not depend on what comes in the same piece.
         self.deliver();
         Turn::default()
+    }
+
+    /// Subscribes to one topic, if there is room.
+    fn join(&mut self, name: &TopicName, start: Start) -> Option<Joined> {
+        if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            return None;
+        }
+        let local = self.next_local;
+        self.next_local += 1;
+        let subscribed = self.store.subscribe(name, 0, local, start).ok()?;
+        self.subscriptions.push(Subscription {
+            name: subscribed.name.clone(),
+            handle: subscribed.handle,
+            read: subscribed.start.sequence,
+        });
+        Some((subscribed.name, subscribed.resume, subscribed.gap))
+    }
+
+    /// Answers a poll, if there is anything for it or its time is up.
+    fn answer_poll(&mut self, gaps: Vec<(TopicName, Gap)>, is_over: bool) -> Turn {
+        let Some(bounds) = self.session.poll_bounds() else {
+            return Turn::default();
+        };
+        let batch = Batch {
+            messages_max: bounds.per_topic.min(bounds.in_all),
+            bytes_max: usize::MAX,
+        };
+        let (mut messages, mut places, mut has_more) = (Vec::new(), Vec::new(), false);
+        for it in &self.subscriptions {
+            let mut read = Vec::new();
+            let reading = self
+                .store
+                .read(it.handle, it.read, batch, self.now, &mut read);
+            let reading = reading.expect("a topic with a subscriber exists");
+            has_more |= reading.more;
+            places.push(self.store.id(reading.topic, reading.place.position));
+            messages.extend(read.into_iter().map(|message| (message, None)));
+        }
+        if messages.is_empty() && gaps.is_empty() && !is_over {
+            return Turn::default();
+        }
+        let gone = std::mem::take(&mut self.subscriptions);
+        self.leave(gone);
+        let polled = Polled {
+            messages: &messages,
+            places: &places,
+            gaps: &gaps,
+            has_more,
+        };
+        self.event(|session, ctx, out| session.polled(&polled, ctx, out))
+    }
+
+    fn stream(&mut self, ticket: &Ticket, format: StreamFormat, request: &StreamRequest) -> Turn {
+        if !self.has_place {
+            return self.event(|session, ctx, out| session.unavailable(ticket, "full", ctx, out));
+        }
+        let joined = request.topics.iter();
+        let joined: Vec<Joined> = joined
+            .filter_map(|name| self.join(name, request.offset.start(name)))
+            .collect();
+        let positions = joined.iter();
+        let positions: Vec<_> = positions
+            .map(|(name, resume, gap)| (name.clone(), *resume, gap.is_none()))
+            .collect();
+        let gaps: Vec<_> = joined
+            .into_iter()
+            .filter_map(|(name, _, gap)| Some((name, gap?)))
+            .collect();
+        let resumes = resumes(&positions);
+        let turn = self.event(|session, ctx, out| {
+            session.streaming(ticket, format, request, &resumes, &gaps, ctx, out)
+        });
+        self.deliver();
+        turn
     }
 
     fn unsubscribe(&mut self, topics: &[TopicName]) -> Turn {
@@ -407,6 +504,11 @@ impl Conversation {
 
     /// Appends the frames that subscriptions have not had.
     fn deliver(&mut self) {
+        if self.session.is_polling() {
+            let turn = self.answer_poll(Vec::new(), false);
+            self.carry_out(turn);
+            return;
+        }
         let batch = Batch {
             messages_max: usize::MAX,
             bytes_max: usize::MAX,
@@ -424,7 +526,10 @@ impl Conversation {
             self.store
                 .take_news(handle, 0, None, self.now, &mut Vec::new());
             for message in messages.drain(..) {
-                self.output.extend_from_slice(message.frame());
+                match self.session.wrap(&message, None) {
+                    Some(wrapping) => self.output.extend(wrapping.slices().concat()),
+                    None => self.output.extend_from_slice(message.frame()),
+                }
             }
         }
     }

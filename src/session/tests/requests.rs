@@ -133,7 +133,7 @@ fn head_is_answered_like_get_without_the_body() {
 
 #[test]
 fn unknown_paths_methods_and_slashes() {
-    let answer = ask(&get("/api/v1/poll"));
+    let answer = ask(&get("/api/v1/pol"));
     assert_eq!((answer.status, answer.error().as_str()), (404, "NOT_FOUND"));
     assert_eq!(answer.json()["detail"], "Not Found");
     assert_eq!(ask(&get("/Health")).status, 404);

@@ -1,0 +1,95 @@
+//! Acknowledgements, and messages that are given back (SPEC sections 5 and 7).
+
+use super::Worker;
+use super::slots::ConnectionKey;
+use crate::api::reply::AckError;
+use crate::metrics::AckResult;
+use crate::session::{AckReply, Acknowledge, Acknowledged};
+use crate::topic::{Ack, MessageId};
+
+impl Worker {
+    /// Acknowledges messages. Returns whether a request was answered.
+    pub(super) fn acknowledge(&mut self, key: ConnectionKey, asked: &Acknowledge) -> bool {
+        let client = self.client_of_request(key, &asked.reply);
+        let mut result = Acknowledged::default();
+        for (place, text) in asked.ids.iter().enumerate() {
+            let ack = self.acknowledge_one(key, text, client.as_deref(), asked.cumulative);
+            let error = match ack {
+                Ack::Acknowledged(count) => {
+                    result.count += count as usize;
+                    self.metrics
+                        .acknowledged(AckResult::Acknowledged, u64::from(count));
+                    continue;
+                }
+                Ack::NotPending => (AckError::NotPending, AckResult::NotPending),
+                Ack::Reassigned => (AckError::Reassigned, AckResult::Reassigned),
+                Ack::Unknown => (AckError::Unknown, AckResult::Unknown),
+            };
+            result.failed.push((place, error.0));
+            self.metrics.acknowledged(error.1, 1);
+        }
+        self.spread_news();
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let out = self.answers.of(key);
+        let turn = connection
+            .session
+            .acknowledged(asked, &result, &mut ctx, out);
+        self.carry_out(key, turn)
+    }
+
+    fn acknowledge_one(
+        &mut self,
+        key: ConnectionKey,
+        text: &str,
+        client: Option<&str>,
+        cumulative: bool,
+    ) -> Ack {
+        let Ok(id) = MessageId::parse(text) else {
+            return Ack::Unknown;
+        };
+        let seat = self.seats.of(key).iter().find(|it| it.topic == id.topic);
+        let (client, consumer) = match seat {
+            Some(seat) if client.is_none() => (&*seat.client, Some(&seat.consumer)),
+            _ => (client.unwrap_or_default(), None),
+        };
+        let (now, news) = (self.now.monotonic_micros, &mut self.outcome.news);
+        let store = &self.shared.store;
+        store.acknowledge(&id, client, consumer, cumulative, now, news)
+    }
+
+    /// Gives a message back, to be delivered again. One that is not owed is nobody's any more.
+    pub(super) fn nack(&mut self, key: ConnectionKey, text: &str, delay: u64) {
+        let Ok(id) = MessageId::parse(text) else {
+            return;
+        };
+        let Some(seat) = self.seats.of(key).iter().find(|it| it.topic == id.topic) else {
+            return;
+        };
+        let (now, news) = (self.now.monotonic_micros, &mut self.outcome.news);
+        let (client, consumer) = (&*seat.client, Some(&seat.consumer));
+        let store = &self.shared.store;
+        let nacked = store.nack(&id, client, consumer, delay, now, news);
+        if let Ack::Acknowledged(_) = nacked {
+            self.metrics.nacked(1);
+        }
+        self.spread_news();
+        // The delay may end before anything else is due.
+        self.schedule_turn(key);
+    }
+
+    /// Who acknowledges by a request: the client that it names, else the caller.
+    fn client_of_request(&self, key: ConnectionKey, reply: &AckReply) -> Option<String> {
+        let AckReply::Answer { client_id, .. } = reply else {
+            return None;
+        };
+        if let Some(client_id) = client_id {
+            return Some(client_id.to_string());
+        }
+        let peer = self.connections.get(key)?.socket.peer_addr();
+        // A peer that has gone gets no answer either.
+        Some(peer.map_or_else(|_| String::new(), |peer| peer.ip().to_string()))
+    }
+}

@@ -1,0 +1,308 @@
+//! Long polls: one-shot subscriptions (SPEC section 6). A poll that finds nothing waits with a
+//! place in each of its topics, is told of news like any reader, and ends with its answer.
+
+use smallvec::SmallVec;
+
+use super::Worker;
+use super::commands::Terms;
+use super::connection::{InputEnd, Kind};
+use super::shared::Stage;
+use super::slots::ConnectionKey;
+use super::subscriptions::SubscriptionRef;
+use crate::api::poll::PollRequest;
+use crate::metrics::PollOutcome;
+use crate::session::{Polled, Ticket};
+use crate::topic::{
+    Batch, Claims, DeliveryKind, Gap, GapReason, LocalTopic, Message, MessageId, TopicName,
+};
+
+/// What a poll is answered with.
+#[derive(Default, Debug)]
+struct Found {
+    messages: Vec<(Message, Option<u32>)>,
+    gaps: Vec<(TopicName, Gap)>,
+    /// Where to go on in each topic.
+    places: Vec<MessageId>,
+    has_more: bool,
+    /// Another connection has taken over: there will be nothing.
+    is_over: bool,
+    /// How many messages of each topic were taken.
+    delivered: SmallVec<[(LocalTopic, u64); 1]>,
+}
+
+impl Found {
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.gaps.is_empty() && !self.is_over
+    }
+
+    /// Takes messages of several topics in the order of their positions, up to the bounds, but at
+    /// least one. What is left of a topic comes with the next poll, behind the last one taken.
+    fn merge(&mut self, strands: SmallVec<[Strand; 1]>, messages_max: usize, bytes_max: usize) {
+        let total: usize = strands.iter().map(|strand| strand.messages.len()).sum();
+        let mut taken: SmallVec<[usize; 1]> = SmallVec::from_elem(0, strands.len());
+        let mut bytes = 0;
+        while self.messages.len() < messages_max {
+            let next = strands.iter().zip(&taken).enumerate();
+            let next = next.filter_map(|(index, (strand, taken))| {
+                let message = strand.messages.get(*taken)?;
+                Some((message.position(), index))
+            });
+            let Some((_, index)) = next.min() else { break };
+            let message = &strands[index].messages[taken[index]];
+            bytes += message.frame().len();
+            if bytes > bytes_max && !self.messages.is_empty() {
+                break;
+            }
+            self.messages.push((message.clone(), None));
+            taken[index] += 1;
+        }
+        self.has_more = self.messages.len() < total;
+        for (strand, taken) in strands.iter().zip(taken) {
+            let last = taken.checked_sub(1).map(|last| &strand.messages[last]);
+            self.has_more |= strand.has_more;
+            let place = match last {
+                Some(last) => MessageId {
+                    position: last.position(),
+                    ..strand.behind
+                },
+                None if strand.messages.is_empty() => strand.behind,
+                None => strand.before,
+            };
+            self.places.push(place);
+            self.delivered.push((strand.local, taken as u64));
+        }
+    }
+}
+
+/// What stands behind a poll's place in one of its topics.
+struct Strand {
+    local: LocalTopic,
+    /// Where it goes on if none of the messages is taken.
+    before: MessageId,
+    /// Where it goes on if there are none.
+    behind: MessageId,
+    messages: Vec<Message>,
+    has_more: bool,
+}
+
+impl Worker {
+    /// A poll has come: it is answered now if there is anything for it, else it waits. Returns
+    /// whether it was answered.
+    pub(super) fn poll(&mut self, key: ConnectionKey, request: &PollRequest) -> bool {
+        if !self.become_consumer(key, Kind::Poll) {
+            return self.turn_down_poll(key);
+        }
+        let terms = Terms::poll(request.consumer.as_ref());
+        let mut gaps = Vec::new();
+        for (index, name) in request.topics.iter().enumerate() {
+            let start = request.since.start(index, name);
+            match self.join(key, name, start, &terms) {
+                Ok(joined) => gaps.extend(joined.gap.map(|gap| (joined.name, gap))),
+                Err(error) => return self.refuse_poll(key, &error.message),
+            }
+        }
+        let Some(connection) = self.connections.get(key) else {
+            return false;
+        };
+        // Nobody waits who has hung up, or on a server that stops.
+        let is_last = connection.marks.input_end != InputEnd::Open
+            || self.shared.lifecycle.stage() >= Stage::Closing
+            || request.timeout == 0;
+        let found = self.find(key, gaps);
+        if found.is_empty() && !is_last {
+            self.polls += 1;
+            self.metrics.polls_waiting(self.polls);
+            return false;
+        }
+        self.answer_poll(key, &found)
+    }
+
+    /// A waiting poll was told of news.
+    pub(super) fn wake_poll(&mut self, key: ConnectionKey) {
+        let found = self.find(key, Vec::new());
+        if !found.is_empty() {
+            self.end_waiting(key, &found);
+        }
+    }
+
+    /// A waiting poll is answered with what there is, which may be nothing.
+    pub(super) fn end_poll(&mut self, key: ConnectionKey) {
+        let found = self.find(key, Vec::new());
+        self.end_waiting(key, &found);
+    }
+
+    /// There is no place for one more consumer.
+    fn turn_down_poll(&mut self, key: ConnectionKey) -> bool {
+        let message = "There are as many connections as there may be";
+        self.refuse_poll(key, message)
+    }
+
+    /// A poll cannot be served.
+    fn refuse_poll(&mut self, key: ConnectionKey, message: &str) -> bool {
+        self.leave_all(key);
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let out = self.answers.of(key);
+        let turn = connection.session.poll_refused(message, &mut ctx, out);
+        self.carry_out(key, turn)
+    }
+
+    /// Looks what there is behind a poll's places.
+    fn find(&mut self, key: ConnectionKey, gaps: Vec<(TopicName, Gap)>) -> Found {
+        let mut found = Found {
+            gaps,
+            ..Found::default()
+        };
+        let Some(connection) = self.connections.get(key) else {
+            return found;
+        };
+        let Some(bounds) = connection.session.poll_bounds() else {
+            return found;
+        };
+        let batch = Batch {
+            messages_max: bounds.per_topic,
+            bytes_max: self.limits.outbox_bytes_max,
+        };
+        let subscriptions: SmallVec<[SubscriptionRef; 1]> = connection.subscriptions.clone();
+        if !self.seats.of(key).is_empty() {
+            self.find_claims(key, bounds.in_all.min(bounds.per_topic), &mut found);
+            return found;
+        }
+        let mut strands: SmallVec<[Strand; 1]> = SmallVec::new();
+        for at in subscriptions {
+            if let Some((strand, gap)) = self.read_strand(at, batch) {
+                strands.push(strand);
+                found.gaps.extend(gap);
+            }
+        }
+        found.merge(strands, bounds.in_all, batch.bytes_max);
+        found
+    }
+
+    /// The same for an at-least-once consumer: what it is given now is its own until it
+    /// acknowledges, or its time is up.
+    fn find_claims(&mut self, key: ConnectionKey, most: usize, found: &mut Found) {
+        let mut seats = self.seats.take(key);
+        let mut claims = Claims::default();
+        for seat in &mut seats {
+            let batch = Batch {
+                messages_max: most.saturating_sub(found.messages.len()),
+                bytes_max: self.limits.outbox_bytes_max / 2,
+            };
+            if batch.messages_max == 0 {
+                found.has_more = true;
+            } else if let Some(claim) = self.claim(key, seat, batch, &mut claims) {
+                found.has_more |= claim.more;
+            } else {
+                found.is_over = true;
+            }
+            let gaps = claims.gaps.drain(..);
+            found.gaps.extend(gaps.map(|gap| (seat.name.clone(), gap)));
+            found
+                .delivered
+                .push((seat.local, claims.messages.len() as u64));
+            let messages = claims.messages.drain(..);
+            found
+                .messages
+                .extend(messages.map(|it| (it.message, Some(it.attempt))));
+        }
+        found.places = seats.iter().map(|seat| seat.place).collect();
+        self.seats.put_back(key, seats);
+    }
+
+    fn read_strand(
+        &mut self,
+        at: SubscriptionRef,
+        batch: Batch,
+    ) -> Option<(Strand, Option<(TopicName, Gap)>)> {
+        let topic = self.topics.get(at.topic)?;
+        let (handle, place) = (topic.handle, topic.subscriber_at(at.index).place());
+        let store = &self.shared.store;
+        let mut messages = Vec::new();
+        let reading = store.read(handle, place.sequence, batch, self.now, &mut messages)?;
+        let gap = reading
+            .lost
+            .and_then(|lost| store.gap(handle, place, lost, GapReason::Trimmed));
+        if gap.is_some() {
+            self.metrics.gap(GapReason::Trimmed);
+        }
+        let strand = Strand {
+            local: at.topic,
+            before: store.id(reading.topic, reading.lost.unwrap_or(place).position),
+            behind: store.id(reading.topic, reading.place.position),
+            messages,
+            has_more: reading.more,
+        };
+        Some((strand, gap))
+    }
+
+    fn end_waiting(&mut self, key: ConnectionKey, found: &Found) {
+        self.stop_waiting();
+        self.answer_poll(key, found);
+        // What came behind it has waited with it.
+        self.schedule_read(key);
+    }
+
+    /// A poll that waits will not be answered: its client has gone.
+    pub(super) fn abandon_poll(&mut self, key: ConnectionKey) {
+        let connection = self.connections.get(key);
+        if connection.is_some_and(|it| it.session.is_polling()) {
+            self.stop_waiting();
+            self.metrics.poll_ended(PollOutcome::Gone);
+        }
+    }
+
+    /// One poll less waits.
+    pub(super) fn stop_waiting(&mut self) {
+        self.polls = self.polls.saturating_sub(1);
+        self.metrics.polls_waiting(self.polls);
+    }
+
+    /// Tells how many polls wait, in all workers.
+    pub(super) fn poll_stats(&mut self, key: ConnectionKey, ticket: &Ticket) -> bool {
+        let workers = self.shared.workers.iter();
+        let waiters = workers
+            .map(|worker| worker.metrics.poll_waiters())
+            .sum::<u64>();
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let out = self.answers.of(key);
+        let turn = connection
+            .session
+            .poll_stats(ticket, waiters as usize, &mut ctx, out);
+        self.carry_out(key, turn)
+    }
+
+    fn answer_poll(&mut self, key: ConnectionKey, found: &Found) -> bool {
+        let outcome = if found.is_empty() {
+            PollOutcome::Timeout
+        } else {
+            PollOutcome::Answered
+        };
+        self.metrics.poll_ended(outcome);
+        for (local, messages) in &found.delivered {
+            self.count_delivered(*local, DeliveryKind::LongPoll, *messages);
+        }
+        let bytes = found.messages.iter().map(|(it, _)| it.frame().len() as u64);
+        let bytes = bytes.sum();
+        self.metrics.delivered(found.messages.len() as u64, bytes);
+        self.leave_all(key);
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let polled = Polled {
+            messages: &found.messages,
+            places: &found.places,
+            gaps: &found.gaps,
+            has_more: found.has_more,
+        };
+        let out = self.answers.of(key);
+        let turn = connection.session.polled(&polled, &mut ctx, out);
+        self.carry_out(key, turn)
+    }
+}

@@ -1,0 +1,87 @@
+//! Streams: answers whose body goes on with what is published (SPEC section 8). To the fan-out they
+//! are subscribers like WebSockets, around whose messages other bytes stand.
+
+use super::Worker;
+use super::commands::{Joined, Terms};
+use super::connection::Kind;
+use super::slots::ConnectionKey;
+use crate::api::command::OnLag;
+use crate::api::stream::{StreamFormat, StreamRequest};
+use crate::session::{CloseReason, Ticket};
+
+impl Worker {
+    /// Subscribes a stream to all its topics and opens it, or refuses it.
+    pub(super) fn stream(
+        &mut self,
+        key: ConnectionKey,
+        ticket: &Ticket,
+        format: StreamFormat,
+        request: &StreamRequest,
+    ) -> bool {
+        if self.desk.is_draining || !self.become_consumer(key, Kind::Stream) {
+            return self.turn_down(key, ticket);
+        }
+        let terms = Terms::of(request.on_lag == OnLag::Skip, request.consumer.as_ref());
+        let mut joined: Vec<Joined> = Vec::with_capacity(request.topics.len());
+        for name in &request.topics {
+            match self.join(key, name, request.offset.start(name), &terms) {
+                Ok(topic) => joined.push(topic),
+                Err(error) => return self.refuse_stream(key, ticket, &error.message),
+            }
+        }
+        self.open_stream(key, ticket, format, request, &joined)
+    }
+
+    fn open_stream(
+        &mut self,
+        key: ConnectionKey,
+        ticket: &Ticket,
+        format: StreamFormat,
+        request: &StreamRequest,
+        joined: &[Joined],
+    ) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let (resumes, gaps) = (Joined::resumes(joined), Joined::gaps(joined));
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let out = self.answers.of(key);
+        let turn = connection
+            .session
+            .streaming(ticket, format, request, &resumes, &gaps, &mut ctx, out);
+        self.carry_out(key, turn);
+        self.schedule_catch_up(key);
+        if request.consumer.is_some() {
+            self.schedule_turn(key);
+        }
+        true
+    }
+
+    /// A stream ends, and is told why.
+    pub(super) fn close_stream(&mut self, key: ConnectionKey, reason: CloseReason) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        let out = self.answers.of(key);
+        connection.session.end(reason, reason.as_str(), out);
+        self.begin_close(key, reason);
+    }
+
+    fn turn_down(&mut self, key: ConnectionKey, ticket: &Ticket) -> bool {
+        let message = "There are as many connections as there may be";
+        self.refuse_stream(key, ticket, message)
+    }
+
+    fn refuse_stream(&mut self, key: ConnectionKey, ticket: &Ticket, message: &str) -> bool {
+        self.leave_all(key);
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let out = self.answers.of(key);
+        let turn = connection
+            .session
+            .unavailable(ticket, message, &mut ctx, out);
+        self.carry_out(key, turn)
+    }
+}
