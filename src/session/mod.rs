@@ -99,6 +99,9 @@ pub struct Turn {
     pub exchange: Option<Exchange>,
     /// A WebSocket message was answered with an error of this code.
     pub error: Option<&'static str>,
+    /// Bytes that a compressed message was inflated to, which cost time that the bytes consumed do
+    /// not tell.
+    pub inflated: usize,
 }
 
 impl Turn {
@@ -178,6 +181,11 @@ impl Session {
         }
     }
 
+    /// Whether deliveries may be the compressed frames that are made once for everybody.
+    pub fn takes_compressed(&self) -> bool {
+        matches!(self, Session::WebSocket(websocket) if websocket.takes_compressed())
+    }
+
     /// Whether it is between requests, so that a server that stops may end it.
     pub fn is_idle_http(&self) -> bool {
         matches!(self, Session::Http(http) if http.is_idle())
@@ -216,13 +224,16 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Turn {
-        *self = Session::WebSocket(WebSocket::new(is_echo, ctx));
+        *self = Session::WebSocket(WebSocket::new(is_echo, accept.deflate(), ctx));
         let mut switching = Answer::empty(101)
             .header("Upgrade", "websocket")
             .header("Connection", "Upgrade")
             .header("Sec-WebSocket-Accept", accept.key());
         if let Some(protocol) = accept.protocol() {
             switching = switching.header("Sec-WebSocket-Protocol", protocol);
+        }
+        if let Some(deflate) = accept.deflate() {
+            switching = switching.header("Sec-WebSocket-Extensions", deflate.response());
         }
         // What comes behind is no HTTP, whatever the request said of its connection.
         let turn = answer(ticket, &switching, ctx, out);

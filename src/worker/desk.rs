@@ -38,6 +38,7 @@ impl Desk {
                 ping_interval: micros(config.ws_ping_interval),
                 idle_timeout: micros(config.ws_idle_timeout),
                 has_echo: config.ws_echo,
+                has_compression: config.ws_compression,
             },
             scratch: Vec::new(),
             random: fastrand::Rng::new(),

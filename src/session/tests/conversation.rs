@@ -45,6 +45,7 @@ pub(super) const LIMITS: SessionLimits = SessionLimits {
     ping_interval: 20 * SECOND,
     idle_timeout: 60 * SECOND,
     has_echo: true,
+    has_compression: true,
 };
 
 thread_local! {
@@ -75,7 +76,7 @@ pub(super) struct Conversation {
     pub(super) is_over: bool,
     /// What has come and was not enough.
     held: Vec<u8>,
-    store: TopicStore,
+    pub(super) store: TopicStore,
     outcome: Outcome,
     subscriptions: Vec<Subscription>,
     next_local: LocalTopic,
