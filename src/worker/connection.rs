@@ -10,6 +10,7 @@ use super::outbox::{ANSWER_BYTES_MAX, Flushed, Outbox};
 use super::subscriptions::{Moved, SubscriptionRef};
 use crate::session::Session;
 use crate::topic::Message;
+use crate::ws::deflate;
 
 /// A connection of one worker, which it never leaves. Idle, it owns no buffers.
 #[derive(Debug)]
@@ -193,6 +194,9 @@ impl Connection {
         bytes_max: usize,
         now_micros: u64,
     ) -> Accepted {
+        if self.session.takes_compressed() {
+            return self.queue_compressed(frames, bytes_max, now_micros);
+        }
         let outbox = self.waiting(now_micros);
         for (index, frame) in frames.iter().enumerate() {
             if outbox.message_bytes() + frame.frame().len() > bytes_max {
@@ -203,8 +207,27 @@ impl Connection {
         Accepted::All
     }
 
+    /// The same with compressed frames, where a message has one of use.
+    fn queue_compressed(
+        &mut self,
+        frames: &[Message],
+        bytes_max: usize,
+        now_micros: u64,
+    ) -> Accepted {
+        let outbox = self.waiting(now_micros);
+        for (index, frame) in frames.iter().enumerate() {
+            let compressed = frame.compressed_frame_or(deflate::compressed);
+            let len = compressed.map_or(frame.frame().len(), <[u8]>::len);
+            if outbox.message_bytes() + len > bytes_max {
+                return Accepted::First(index);
+            }
+            outbox.push_compressed(frame.clone());
+        }
+        Accepted::All
+    }
+
     /// Writes frames straight from the batch that all subscribers share, and queues what the socket
-    /// does not take. Only with nothing waiting.
+    /// does not take. Only with nothing waiting, to who takes plain frames.
     ///
     /// # Errors
     /// Those of the socket.

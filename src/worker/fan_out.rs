@@ -302,7 +302,9 @@ impl FrameBatch<'_> {
         let frames = &self.job.frames[..];
         let known = frames.partition_point(|frame| frame.sequence() <= joined.sequence);
         let mut delivery = Delivery::default();
-        let mut direct = !connection.has_outbox() && connection.subscriptions.len() == 1;
+        let mut direct = !connection.has_outbox()
+            && connection.subscriptions.len() == 1
+            && !connection.session.takes_compressed();
         let mut before = further(joined, self.job.before);
         if let Some(gap) = self
             .job

@@ -27,6 +27,8 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 enum Chunk {
     Message(Message),
+    /// One of which the peer gets the compressed frame.
+    Compressed(Message),
     Answer(Box<[u8]>),
 }
 
@@ -34,6 +36,8 @@ impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
             Chunk::Message(message) => message.frame(),
+            // `push_compressed` has seen that it is there, and it stays.
+            Chunk::Compressed(message) => message.compressed_frame().unwrap_or_default(),
             Chunk::Answer(bytes) => bytes,
         }
     }
@@ -74,6 +78,17 @@ impl Outbox {
         self.chunks.push_back(Chunk::Message(message));
     }
 
+    /// Queues the compressed frame of a message, if it has one; else the plain one.
+    pub(super) fn push_compressed(&mut self, message: Message) {
+        match message.compressed_frame() {
+            None => self.push_message(message, 0),
+            Some(frame) => {
+                self.message_bytes += frame.len();
+                self.chunks.push_back(Chunk::Compressed(message));
+            }
+        }
+    }
+
     /// Queues a copy of answer bytes, of which the socket has taken `sent` already: as with
     /// [`Outbox::push_message`]. What the peer has a part of must be known, so that it is finished.
     pub(super) fn push_answer(&mut self, bytes: &[u8], sent: usize) {
@@ -89,9 +104,10 @@ impl Outbox {
     pub(super) fn drop_unstarted(&mut self) {
         let keep = usize::from(self.front_sent > 0);
         for chunk in self.chunks.drain(keep..) {
+            let len = chunk.bytes().len();
             match chunk {
-                Chunk::Message(message) => self.message_bytes -= message.frame().len(),
-                Chunk::Answer(bytes) => self.answer_bytes -= bytes.len(),
+                Chunk::Message(_) | Chunk::Compressed(_) => self.message_bytes -= len,
+                Chunk::Answer(_) => self.answer_bytes -= len,
             }
         }
     }
@@ -133,7 +149,7 @@ impl Outbox {
                 break;
             }
             match front {
-                Chunk::Message(_) => self.message_bytes -= len,
+                Chunk::Message(_) | Chunk::Compressed(_) => self.message_bytes -= len,
                 Chunk::Answer(_) => self.answer_bytes -= len,
             }
             sent -= len;
