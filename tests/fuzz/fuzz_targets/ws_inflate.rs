@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
             if let Some(less) = bytes.len().checked_sub(1) {
                 assert_eq!(inflate(payload, less), Err(InflateError::TooBig));
             }
-            round_trip(bytes);
+            round_trip(bytes, 9);
         }
         // The verdict on the bytes before the bound does not depend on where it is.
         Err(InflateError::TooBig) => assert!(inflate(payload, bytes_max / 2).is_err()),
@@ -32,15 +32,12 @@ fuzz_target!(|data: &[u8]| {
         inflated,
         "nothing is remembered"
     );
-    round_trip(payload);
+    round_trip(payload, 15);
 });
 
-fn round_trip(bytes: &[u8]) {
-    for window_bits in [9, 15] {
-        if let Some(whole) = compress(Opcode::Text, bytes, window_bits) {
-            let (opcode, payload) = frame::parts(&whole).expect("a whole frame");
-            assert_eq!(opcode, Opcode::Text);
-            assert_eq!(inflate(payload, bytes.len()).as_deref(), Ok(bytes));
-        }
-    }
+fn round_trip(bytes: &[u8], window_bits: u8) {
+    let whole = compress(Opcode::Text, bytes, window_bits).expect("zlib has this window");
+    let (opcode, payload) = frame::parts(&whole).expect("a whole frame");
+    assert_eq!(opcode, Opcode::Text);
+    assert_eq!(inflate(payload, bytes.len()).as_deref(), Ok(bytes));
 }
