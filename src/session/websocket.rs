@@ -33,6 +33,9 @@ pub struct WebSocket {
     pinged_at: u64,
 }
 
+// Every idle connection has one.
+const _: () = assert!(size_of::<WebSocket>() <= 32);
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     /// The first subscribe has not come.
