@@ -168,11 +168,6 @@ fn what_is_not_built_is_refused() {
             "{sentence}"
         );
     }
-    let sentence = refused(directory.path(), &["--ws-compression"], &[]);
-    assert!(
-        sentence.contains("this version does not have that part yet"),
-        "{sentence}"
-    );
 }
 
 #[test]

@@ -476,10 +476,9 @@ pub(crate) const WS_COMPRESSION: Plain = Plain {
         "ws-compression",
         Group::WebSocket,
         "SWITCH",
-        "permessage-deflate",
+        "Accept permessage-deflate where a client offers it: less is sent, more is computed",
     )
-    .shape(Shape::Switch)
-    .not_built(),
+    .shape(Shape::Switch),
     default: "off",
 };
 

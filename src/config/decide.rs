@@ -65,6 +65,7 @@ pub fn decide(typed: &Typed, machine: Machine) -> Result<(Config, Vec<String>), 
         ws_ping_interval: typed.fixed(&all::WS_PING_INTERVAL)?,
         ws_idle_timeout: typed.fixed(&all::WS_IDLE_TIMEOUT)?,
         lag_timeout: typed.fixed(&all::LAG_TIMEOUT)?,
+        ws_compression: typed.switch(&all::WS_COMPRESSION)?,
         ws_echo: typed.switch(&all::WS_ECHO)?,
         outbox_bytes_max: outbox.map_or_else(|| default_outbox(max_message_size), size),
         insecure_no_auth: typed.switch(&all::INSECURE_NO_AUTH)?,
@@ -118,12 +119,6 @@ fn refuse_what_is_not_built(typed: &Typed) -> Result<(), ConfigError> {
         memory,
         &all::STORAGE_BACKEND.about,
         all::STORAGE_BACKEND.default,
-    )?;
-    let compression = typed.switch(&all::WS_COMPRESSION)?;
-    typed.refuse_unless(
-        !compression,
-        &all::WS_COMPRESSION.about,
-        all::WS_COMPRESSION.default,
     )?;
     typed.fixed(&all::PERSISTENT_TIER_RETENTION)?;
     typed.fixed(&all::RATE_LIMIT_PER_CLIENT)?;
@@ -260,7 +255,7 @@ pub(super) mod tests {
         assert_eq!(config.ws_ping_interval, Duration::from_secs(20));
         assert_eq!(config.ws_idle_timeout, Duration::from_secs(60));
         assert_eq!(config.lag_timeout, Duration::from_secs(30));
-        assert!(!config.ws_echo && !config.insecure_no_auth);
+        assert!(!config.ws_compression && !config.ws_echo && !config.insecure_no_auth);
         assert_eq!(config.outbox_bytes_max, (1 << 20) + ENVELOPE_BYTES_MAX);
         assert_eq!(config.metrics_topics_max, 1_000);
         assert_eq!(
@@ -351,6 +346,7 @@ pub(super) mod tests {
             ("ws-ping-interval", "1", "ws_ping_interval: 1s"),
             ("ws-idle-timeout", "21", "ws_idle_timeout: 21s"),
             ("lag-timeout", "1", "lag_timeout: 1s"),
+            ("ws-compression", "1", "ws_compression: true"),
             ("ws-echo", "on", "ws_echo: true"),
             ("outbox-bytes-max", "2MiB", "outbox_bytes_max: 2097152"),
             ("insecure-no-auth", "on", "insecure_no_auth: true"),
@@ -441,7 +437,6 @@ pub(super) mod tests {
             ("storage-backend", "valkey", "memory"),
             ("persistent-tier-retention", "5s", "1day"),
             ("rate-limit-per-client", "60", "0"),
-            ("ws-compression", "on", "off"),
         ] {
             assert_eq!(
                 refused(&[(flag, text)]),
@@ -456,7 +451,10 @@ pub(super) mod tests {
             config(&[])
         );
         assert_eq!(
-            config(&[("storage-backend", "Memory"), ("ws-compression", "0")]),
+            config(&[
+                ("storage-backend", "Memory"),
+                ("rate-limit-per-client", "0")
+            ]),
             config(&[])
         );
     }

@@ -112,6 +112,8 @@ pub struct Config {
     pub ws_idle_timeout: Duration,
     /// Time that a slow consumer may take nothing of what waits for it.
     pub lag_timeout: Duration,
+    /// Whether permessage-deflate is accepted where it is offered.
+    pub ws_compression: bool,
     /// Whether `/ws/echo` is served.
     pub ws_echo: bool,
     /// Bytes that wait for one connection; at least [`message_bytes_max`](Self::message_bytes_max).

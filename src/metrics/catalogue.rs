@@ -170,7 +170,7 @@ pub(super) static FAMILIES: &[Family] = &[
         name: "proxy_delivered_bytes_total",
         kind: Kind::Counter,
         labels: &[],
-        help: "Bytes of the frames of delivered messages.",
+        help: "Bytes of the frames of delivered messages, before compression.",
         samples: |view| view.counter(|worker| worker.delivered_bytes.get()),
     },
     Family {

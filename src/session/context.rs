@@ -14,6 +14,7 @@ const FRAGMENTS_MAX: u32 = 1024;
 const ECHO_LIMITS: AssemblerLimits = AssemblerLimits {
     message_bytes_max: 16 << 20,
     fragments_max: 65_536,
+    takes_compressed: false,
 };
 
 /// Bounds of one conversation, as plain values. Times are in microseconds.
@@ -39,17 +40,23 @@ pub struct SessionLimits {
     pub poll_timeout_max: u64,
     /// Whether `/ws/echo` exists.
     pub has_echo: bool,
+    /// Whether permessage-deflate is accepted.
+    pub has_compression: bool,
 }
 
 impl SessionLimits {
     /// Bounds of a WebSocket message.
-    pub fn assembler(&self, is_echo: bool) -> AssemblerLimits {
+    pub fn assembler(&self, is_echo: bool, takes_compressed: bool) -> AssemblerLimits {
         if is_echo {
-            return ECHO_LIMITS;
+            return AssemblerLimits {
+                takes_compressed,
+                ..ECHO_LIMITS
+            };
         }
         AssemblerLimits {
             message_bytes_max: self.message_bytes_max,
             fragments_max: FRAGMENTS_MAX,
+            takes_compressed,
         }
     }
 }

@@ -1,10 +1,9 @@
 //! What an event leads to: what the worker is asked to do, and what it counts.
 
-use super::{Acknowledge, CloseReason, Exchange, Publish, Ticket, TopicsRequest};
+use super::{Acknowledge, CloseReason, Exchange, Publish, StreamOpening, Ticket, TopicsRequest};
 use crate::api::consumer::AtLeastOnce;
 use crate::api::offset::Offset;
 use crate::api::poll::PollRequest;
-use crate::api::stream::{StreamFormat, StreamRequest};
 use crate::topic::TopicName;
 use crate::ws::handshake::Accept;
 
@@ -37,14 +36,7 @@ pub enum Effect {
     PollStats(Box<Ticket>),
     /// Find a place for a stream and subscribe, then call [`Session::streaming`](super::Session::streaming) or
     /// [`Session::turned_down`](super::Session::turned_down).
-    Stream {
-        /// The request.
-        ticket: Box<Ticket>,
-        /// How it is written.
-        format: StreamFormat,
-        /// What it asks for.
-        request: Box<StreamRequest>,
-    },
+    Stream(Box<StreamOpening>),
     /// Acknowledge, then call [`Session::acknowledged`](super::Session::acknowledged).
     Acknowledge(Box<Acknowledge>),
     /// Deliver a message again.
@@ -90,6 +82,9 @@ pub struct Turn {
     pub exchange: Option<Exchange>,
     /// A WebSocket message was answered with an error of this code.
     pub error: Option<&'static str>,
+    /// Bytes that a compressed message was inflated to, which cost time that the bytes consumed do
+    /// not tell.
+    pub inflated: usize,
 }
 
 impl Turn {

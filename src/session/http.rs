@@ -16,7 +16,7 @@ use super::poll::Poll;
 use super::publish;
 use super::request::Ticket;
 use super::topics;
-use super::{AckReply, Acknowledge, CloseReason, Effect, Turn};
+use super::{AckReply, Acknowledge, CloseReason, Effect, StreamOpening, Turn};
 use crate::api::ack::AckRequest;
 use crate::api::error::ErrorCode;
 use crate::api::poll::PollRequest;
@@ -337,11 +337,14 @@ impl Http {
                 Err(errors) => publish::invalid(&ticket, &errors, ctx, out),
             },
             Plan::PollStats => Turn::effect(Effect::PollStats(Box::new(ticket))),
-            Plan::Stream(format, request) => Turn::effect(Effect::Stream {
-                ticket: Box::new(ticket),
-                format,
-                request,
-            }),
+            Plan::Stream(format, request) => {
+                let opening = StreamOpening {
+                    ticket,
+                    format,
+                    request: *request,
+                };
+                Turn::effect(Effect::Stream(Box::new(opening)))
+            }
             Plan::Health => health(&ticket, ctx, out),
             Plan::Answer(planned) => answer(&ticket, &planned, ctx, out),
         };

@@ -32,7 +32,7 @@ pub use exchange::Exchange;
 pub use poll::{PollBounds, Polled};
 pub use publish::{Publish, Receipt, Repeat, Stored};
 pub use request::Ticket;
-pub use stream::Stream;
+pub use stream::{Stream, StreamOpening};
 pub use topics::{TopicsAnswer, TopicsQuestion, TopicsRequest};
 pub use wrapping::Wrapping;
 
@@ -45,7 +45,6 @@ use websocket::WebSocket;
 use crate::api::command::CommandError;
 use crate::api::error::ErrorCode;
 use crate::api::reply::{self, Resume};
-use crate::api::stream::{StreamFormat, StreamRequest};
 use crate::topic::{CatalogueError, Gap, Message, TopicName};
 use crate::ws::handshake::Accept;
 
@@ -123,6 +122,11 @@ impl Session {
         }
     }
 
+    /// Whether deliveries may be the compressed frames that are made once for everybody.
+    pub fn takes_compressed(&self) -> bool {
+        matches!(self, Session::WebSocket(websocket) if websocket.takes_compressed())
+    }
+
     /// Whether it is between requests, so that a server that stops may end it.
     pub fn is_idle_http(&self) -> bool {
         matches!(self, Session::Http(http) if http.is_idle())
@@ -161,13 +165,16 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Turn {
-        *self = Session::WebSocket(WebSocket::new(is_echo, ctx));
+        *self = Session::WebSocket(WebSocket::new(is_echo, accept.deflate(), ctx));
         let mut switching = Answer::empty(101)
             .header("Upgrade", "websocket")
             .header("Connection", "Upgrade")
             .header("Sec-WebSocket-Accept", accept.key());
         if let Some(protocol) = accept.protocol() {
             switching = switching.header("Sec-WebSocket-Protocol", protocol);
+        }
+        if let Some(deflate) = accept.deflate() {
+            switching = switching.header("Sec-WebSocket-Extensions", deflate.response());
         }
         // What comes behind is no HTTP, whatever the request said of its connection.
         let turn = answer(ticket, &switching, ctx, out);
@@ -367,15 +374,13 @@ impl Session {
     /// Opens a stream that is subscribed already.
     pub fn streaming(
         &mut self,
-        ticket: &Ticket,
-        format: StreamFormat,
-        request: &StreamRequest,
+        opening: &StreamOpening,
         resumes: &[Resume<'_>],
         gaps: &[(TopicName, Gap)],
         ctx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Turn {
-        let (stream, turn) = Stream::begin(ticket, format, request, resumes, gaps, ctx, out);
+        let (stream, turn) = Stream::begin(opening, resumes, gaps, ctx, out);
         *self = Session::Stream(Box::new(stream));
         turn
     }

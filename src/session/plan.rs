@@ -78,7 +78,7 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_
         return preflight();
     }
     match routed {
-        Routed::Found(route) => plan_route(route, head, &path.unwrap_or_default()),
+        Routed::Found(route) => plan_route(route, head, &path.unwrap_or_default(), ctx),
         Routed::NotFound => Plan::error(ErrorCode::NotFound),
         Routed::MethodNotAllowed(route) => {
             let answer = Answer::error(ErrorCode::MethodNotAllowed);
@@ -88,12 +88,12 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_
     }
 }
 
-fn plan_route(route: Route, head: &RequestHead<'_>, path: &str) -> Plan {
+fn plan_route(route: Route, head: &RequestHead<'_>, path: &str, ctx: &Context<'_>) -> Plan {
     match route {
         Route::PublishOne => plan_publish(head, Plan::PublishOne),
         Route::PublishBulk => plan_publish(head, Plan::PublishBulk),
-        Route::WebSocket => upgrade(head, false),
-        Route::WebSocketEcho => upgrade(head, true),
+        Route::WebSocket => upgrade(head, false, ctx),
+        Route::WebSocketEcho => upgrade(head, true, ctx),
         Route::Poll => match PollRequest::of_query(head.query) {
             Ok(request) => Plan::Poll(Box::new(request)),
             Err(errors) => Plan::invalid(&errors),
@@ -153,16 +153,25 @@ fn is_for_operators(routed: Routed) -> bool {
     )
 }
 
-fn upgrade(head: &RequestHead<'_>, is_echo: bool) -> Plan {
+fn upgrade(head: &RequestHead<'_>, is_echo: bool, ctx: &Context<'_>) -> Plan {
     let request = HandshakeRequest {
         is_get: head.method == Method::Get,
         is_http11: head.version == Version::Http11,
         has_body: head.framing != Framing::Length(0),
     };
     match handshake::check(request, head.headers.iter()) {
-        Ok(accept) => Plan::Upgrade { accept, is_echo },
+        Ok(accept) if may_compress(ctx) => Plan::Upgrade { accept, is_echo },
+        Ok(accept) => Plan::Upgrade {
+            accept: accept.without_deflate(),
+            is_echo,
+        },
         Err(error) => refuse_upgrade(error),
     }
+}
+
+/// Compression is among the first things that are refused when memory is short (SPEC section 14).
+fn may_compress(ctx: &Context<'_>) -> bool {
+    ctx.limits.has_compression && ctx.budget.excess() == 0
 }
 
 fn refuse_upgrade(error: HandshakeError) -> Plan {

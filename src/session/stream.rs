@@ -20,6 +20,17 @@ const HEARTBEAT_INTERVAL: u64 = 15_000_000;
 /// Bytes that a client may still send; it has nothing more to say.
 const IGNORED_BYTES_MAX: usize = 64 * 1024;
 
+/// A request for a stream.
+#[derive(Debug)]
+pub struct StreamOpening {
+    /// The request.
+    pub ticket: Ticket,
+    /// How the stream is written.
+    pub format: StreamFormat,
+    /// What it asks for.
+    pub request: StreamRequest,
+}
+
 /// A stream after its head.
 #[derive(Debug)]
 pub struct Stream {
@@ -37,16 +48,19 @@ pub struct Stream {
 impl Stream {
     /// Appends the head of the answer and the first event, which tells where the stream starts.
     pub(super) fn begin(
-        ticket: &Ticket,
-        format: StreamFormat,
-        request: &StreamRequest,
+        opening: &StreamOpening,
         resumes: &[Resume<'_>],
         gaps: &[(TopicName, Gap)],
         ctx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> (Stream, Turn) {
-        let mut stream = Stream {
+        let StreamOpening {
+            ticket,
             format,
+            request,
+        } = opening;
+        let mut stream = Stream {
+            format: *format,
             is_chunked: ticket.version == Version::Http11,
             cursor: cursor_of(resumes),
             beat_at: ctx.in_micros(HEARTBEAT_INTERVAL),

@@ -16,13 +16,16 @@ use crate::api::command::{Command, CommandError, OnLag, Subscribe, parse, parse_
 use crate::api::delivery;
 use crate::api::reply::{self, Resume};
 use crate::topic::{Gap, Message, TopicName};
-use crate::ws::{Assembler, CloseCode, Event, Opcode, close, frame};
+use crate::ws::{Assembler, CloseCode, Deflate, Event, Opcode, close, deflate, frame};
 
 /// The protocol state of a WebSocket.
 #[derive(Debug)]
 pub struct WebSocket {
     assembler: Assembler,
     stage: Stage,
+    /// Messages may be compressed, in both directions. Only deliveries and echoes are: an answer is
+    /// short and its own.
+    deflate: Option<Deflate>,
     /// What the client is told as its `session_id`.
     id: u32,
     /// When something last came, or a waiting byte could be written, in monotonic microseconds.
@@ -52,6 +55,9 @@ impl Lately {
     }
 }
 
+// Every idle connection has one.
+const _: () = assert!(size_of::<WebSocket>() <= 32);
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
     /// The first subscribe has not come.
@@ -62,11 +68,12 @@ enum Stage {
 
 impl WebSocket {
     /// A WebSocket that has just been opened.
-    pub(super) fn new(is_echo: bool, ctx: &mut Context<'_>) -> WebSocket {
+    pub(super) fn new(is_echo: bool, deflate: Option<Deflate>, ctx: &mut Context<'_>) -> WebSocket {
         let now_micros = ctx.now.monotonic_micros;
         WebSocket {
             assembler: Assembler::default(),
             stage: if is_echo { Stage::Echo } else { Stage::Joining },
+            deflate,
             id: ctx.sessions.next(),
             alive_at: now_micros,
             pinged_at: Lately::at(now_micros),
@@ -88,16 +95,18 @@ impl WebSocket {
         }
         let len = input.len();
         let stage = self.stage;
-        let fed = match self
-            .assembler
-            .feed(input, &ctx.limits.assembler(stage == Stage::Echo))
-        {
+        let limits = ctx
+            .limits
+            .assembler(stage == Stage::Echo, self.deflate.is_some());
+        let fed = match self.assembler.feed(input, &limits) {
             Ok(fed) => fed,
             Err(error) => {
                 let reason = reason_of(error.close_code());
                 return closed(reason, reason.as_str(), out).behind(len);
             }
         };
+        let inflated = fed.inflated;
+        let echoes_with = self.deflate.filter(|_| inflated > 0);
         let turn = match fed.event {
             None => Turn::default(),
             Some(Event::Ping(payload)) => {
@@ -107,17 +116,25 @@ impl WebSocket {
             Some(Event::Pong(_)) => Turn::default(),
             Some(Event::Close(received)) => answer_close(received.map(|(code, _)| code), out),
             Some(Event::Text(text)) => match stage {
-                Stage::Echo => echo(Opcode::Text, text.as_bytes(), out),
+                Stage::Echo => echo(Opcode::Text, text.as_bytes(), echoes_with, out),
                 Stage::Joining => join(parse_first(text), ctx, out),
                 Stage::Open => open(parse(text), ctx, out),
             },
             Some(Event::Binary(bytes)) => match stage {
-                Stage::Echo => echo(Opcode::Binary, bytes, out),
+                Stage::Echo => echo(Opcode::Binary, bytes, echoes_with, out),
                 Stage::Joining => join(Err(CommandError::binary().of_subscribe()), ctx, out),
                 Stage::Open => open(Err(CommandError::binary()), ctx, out),
             },
         };
-        turn.behind(fed.consumed)
+        Turn {
+            inflated,
+            ..turn.behind(fed.consumed)
+        }
+    }
+
+    /// Whether it inflates what is compressed for everybody.
+    pub(super) fn takes_compressed(&self) -> bool {
+        self.deflate.is_some_and(Deflate::takes_shared)
     }
 
     /// When [`WebSocket::timeout`] is due, in monotonic microseconds.
@@ -340,8 +357,14 @@ fn request(subscribe: Subscribe<'_>) -> SubscribeRequest {
     }
 }
 
-fn echo(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) -> Turn {
-    append_frame(opcode, payload, out);
+/// Sends a message back, compressed for the peer's window if it came compressed.
+fn echo(opcode: Opcode, payload: &[u8], deflate: Option<Deflate>, out: &mut Vec<u8>) -> Turn {
+    let compressed =
+        deflate.and_then(|deflate| deflate::compress(opcode, payload, deflate.window_bits()));
+    match compressed {
+        Some(whole) => out.extend_from_slice(&whole),
+        None => append_frame(opcode, payload, out),
+    }
     Turn::default()
 }
 

@@ -103,6 +103,11 @@ impl Charge {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Where they are counted.
+    pub(super) fn budget(&self) -> &'static Budget {
+        self.budget
+    }
 }
 
 impl Drop for Charge {

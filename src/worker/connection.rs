@@ -10,6 +10,7 @@ use super::outbox::{ANSWER_BYTES_MAX, Flushed, Outbox};
 use super::subscriptions::{Moved, SubscriptionRef};
 use crate::session::Session;
 use crate::topic::{DeliveryKind, Gap, Message, TopicName};
+use crate::ws::deflate;
 
 /// Bytes held behind a poll that waits; past that the connection is not read.
 const HELD_BEHIND_POLL_MAX: usize = 64 * 1024;
@@ -211,7 +212,7 @@ impl Connection {
 
     /// Whether messages are delivered as their own frames.
     pub(super) fn takes_frames(&self) -> bool {
-        matches!(self.session, Session::WebSocket(_))
+        matches!(self.session, Session::WebSocket(_)) && !self.session.takes_compressed()
     }
 
     /// How deliveries are counted.
@@ -237,6 +238,11 @@ impl Connection {
                 self.waiting(now_micros).push_wrapped(wrapping);
                 len
             }
+            None if self.session.takes_compressed() => {
+                let len = self.bytes_of(message);
+                self.waiting(now_micros).push_compressed(message.clone());
+                len
+            }
             None => {
                 self.waiting(now_micros).push_message(message.clone(), 0);
                 message.frame().len()
@@ -252,7 +258,7 @@ impl Connection {
         now_micros: u64,
     ) -> Accepted {
         for (index, frame) in frames.iter().enumerate() {
-            if self.message_bytes() + frame.frame().len() > bytes_max {
+            if self.message_bytes() + self.bytes_of(frame) > bytes_max {
                 return Accepted::First(index);
             }
             self.queue_one(frame, None, now_micros);
@@ -260,8 +266,19 @@ impl Connection {
         Accepted::All
     }
 
+    /// Bytes that a message takes from the bound of the outbox.
+    fn bytes_of(&self, message: &Message) -> usize {
+        let compressed = self
+            .session
+            .takes_compressed()
+            .then(|| message.compressed_frame_or(deflate::compressed));
+        compressed
+            .flatten()
+            .map_or(message.frame().len(), <[u8]>::len)
+    }
+
     /// Writes frames straight from the batch that all subscribers share, and queues what the socket
-    /// does not take. Only with nothing waiting.
+    /// does not take. Only with nothing waiting, to who takes plain frames.
     ///
     /// # Errors
     /// Those of the socket.

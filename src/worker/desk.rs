@@ -39,6 +39,7 @@ impl Desk {
                 idle_timeout: micros(config.ws_idle_timeout),
                 poll_timeout_max: poll_timeout_max(config),
                 has_echo: config.ws_echo,
+                has_compression: config.ws_compression,
             },
             scratch: Vec::new(),
             random: fastrand::Rng::new(),

@@ -31,6 +31,8 @@ enum Chunk {
     /// A message's own frame.
     Message(Message),
     Wrapped(Box<Wrapping>),
+    /// One of which the peer gets the compressed frame.
+    Compressed(Message),
     Answer(Box<[u8]>),
 }
 
@@ -38,6 +40,7 @@ impl Chunk {
     fn len(&self) -> usize {
         match self {
             Chunk::Message(message) => message.frame().len(),
+            Chunk::Compressed(message) => compressed(message).len(),
             Chunk::Wrapped(wrapping) => wrapping.len(),
             Chunk::Answer(bytes) => bytes.len(),
         }
@@ -46,10 +49,16 @@ impl Chunk {
     fn slices(&self) -> SmallVec<[&[u8]; 3]> {
         match self {
             Chunk::Message(message) => SmallVec::from_slice(&[message.frame()]),
+            Chunk::Compressed(message) => SmallVec::from_slice(&[compressed(message)]),
             Chunk::Wrapped(wrapping) => SmallVec::from(wrapping.slices()),
             Chunk::Answer(bytes) => SmallVec::from_slice(&[&bytes[..]]),
         }
     }
+}
+
+/// `Outbox::push_compressed` has seen that it is there, and it stays.
+fn compressed(message: &Message) -> &[u8] {
+    message.compressed_frame().unwrap_or_default()
 }
 
 /// How a flush ended.
@@ -93,6 +102,17 @@ impl Outbox {
         self.chunks.push_back(Chunk::Wrapped(Box::new(wrapping)));
     }
 
+    /// Queues the compressed frame of a message, if it has one; else the plain one.
+    pub(super) fn push_compressed(&mut self, message: Message) {
+        match message.compressed_frame() {
+            None => self.push_message(message, 0),
+            Some(frame) => {
+                self.message_bytes += frame.len();
+                self.chunks.push_back(Chunk::Compressed(message));
+            }
+        }
+    }
+
     /// Queues a copy of answer bytes, of which the socket has taken `sent` already: as with
     /// [`Outbox::push_message`]. What the peer has a part of must be known, so that it is finished.
     pub(super) fn push_answer(&mut self, bytes: &[u8], sent: usize) {
@@ -108,9 +128,12 @@ impl Outbox {
     pub(super) fn drop_unstarted(&mut self) {
         let keep = usize::from(self.front_sent > 0);
         for chunk in self.chunks.drain(keep..) {
+            let len = chunk.len();
             match chunk {
-                Chunk::Message(_) | Chunk::Wrapped(_) => self.message_bytes -= chunk.len(),
-                Chunk::Answer(bytes) => self.answer_bytes -= bytes.len(),
+                Chunk::Message(_) | Chunk::Compressed(_) | Chunk::Wrapped(_) => {
+                    self.message_bytes -= len;
+                }
+                Chunk::Answer(_) => self.answer_bytes -= len,
             }
         }
     }
@@ -153,7 +176,9 @@ impl Outbox {
                 break;
             }
             match front {
-                Chunk::Message(_) | Chunk::Wrapped(_) => self.message_bytes -= len,
+                Chunk::Message(_) | Chunk::Compressed(_) | Chunk::Wrapped(_) => {
+                    self.message_bytes -= len;
+                }
                 Chunk::Answer(_) => self.answer_bytes -= len,
             }
             sent -= len;

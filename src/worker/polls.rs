@@ -37,7 +37,7 @@ impl Found {
 
     /// Takes messages of several topics in the order of their positions, up to the bounds, but at
     /// least one. What is left of a topic comes with the next poll, behind the last one taken.
-    fn merge(&mut self, strands: SmallVec<[Strand; 1]>, messages_max: usize, bytes_max: usize) {
+    fn merge(&mut self, strands: &[Strand], messages_max: usize, bytes_max: usize) {
         let total: usize = strands.iter().map(|strand| strand.messages.len()).sum();
         let mut taken: SmallVec<[usize; 1]> = SmallVec::from_elem(0, strands.len());
         let mut bytes = 0;
@@ -177,7 +177,7 @@ impl Worker {
                 found.gaps.extend(gap);
             }
         }
-        found.merge(strands, bounds.in_all, batch.bytes_max);
+        found.merge(&strands, bounds.in_all, batch.bytes_max);
         found
     }
 

@@ -20,6 +20,10 @@ pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 /// ones are no use to give up.
 const HELD_BYTES_SPARED: usize = 16 * 1024;
 
+/// Bytes inflated for one connection in one iteration, and what its last message takes beyond that:
+/// a few kilobytes on the wire may stand for as many megabytes.
+const INFLATED_BYTES_PER_TURN: usize = 1 << 20;
+
 /// Reads of one connection in one iteration, so that the others get their turn.
 const READS_PER_TURN: usize = 4;
 
@@ -224,7 +228,7 @@ impl Worker {
 
     /// Lets a session take what it can; returns how much that was.
     fn converse(&mut self, key: ConnectionKey, input: &mut [u8]) -> usize {
-        let (mut consumed, mut requests) = (0, 0);
+        let (mut consumed, mut requests, mut inflated) = (0, 0, 0);
         loop {
             let Some(connection) = self.connections.get_mut(key) else {
                 return input.len();
@@ -244,9 +248,12 @@ impl Worker {
             if turn.consumed == 0 && turn.effect.is_none() {
                 return consumed;
             }
+            inflated += turn.inflated;
             requests += usize::from(self.carry_out(key, turn));
             let has_rest = consumed < input.len();
-            if has_rest && (requests >= self.limits.pipeline_max || self.must_listen(key)) {
+            let is_long =
+                requests >= self.limits.pipeline_max || inflated >= INFLATED_BYTES_PER_TURN;
+            if has_rest && (is_long || self.must_listen(key)) {
                 self.schedule_read(key);
                 return consumed;
             }

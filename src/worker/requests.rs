@@ -57,11 +57,7 @@ impl Worker {
                 true
             }
             Effect::PollStats(ticket) => self.poll_stats(key, &ticket),
-            Effect::Stream {
-                ticket,
-                format,
-                request,
-            } => self.stream(key, &ticket, format, &request),
+            Effect::Stream(opening) => self.stream(key, &opening),
             Effect::Acknowledge(asked) => self.acknowledge(key, &asked),
             Effect::Nack { message_id, delay } => {
                 self.nack(key, &message_id, delay);

@@ -6,18 +6,12 @@ use super::commands::{Joined, Terms};
 use super::connection::Kind;
 use super::slots::ConnectionKey;
 use crate::api::command::OnLag;
-use crate::api::stream::{StreamFormat, StreamRequest};
-use crate::session::{CloseReason, Ticket};
+use crate::session::{CloseReason, StreamOpening, Ticket};
 
 impl Worker {
     /// Subscribes a stream to all its topics and opens it, or refuses it.
-    pub(super) fn stream(
-        &mut self,
-        key: ConnectionKey,
-        ticket: &Ticket,
-        format: StreamFormat,
-        request: &StreamRequest,
-    ) -> bool {
+    pub(super) fn stream(&mut self, key: ConnectionKey, opening: &StreamOpening) -> bool {
+        let (ticket, request) = (&opening.ticket, &opening.request);
         if self.desk.is_draining || !self.become_consumer(key, Kind::Stream) {
             return self.turn_down(key, ticket);
         }
@@ -29,15 +23,13 @@ impl Worker {
                 Err(error) => return self.refuse_stream(key, ticket, &error.message),
             }
         }
-        self.open_stream(key, ticket, format, request, &joined)
+        self.open_stream(key, opening, &joined)
     }
 
     fn open_stream(
         &mut self,
         key: ConnectionKey,
-        ticket: &Ticket,
-        format: StreamFormat,
-        request: &StreamRequest,
+        opening: &StreamOpening,
         joined: &[Joined],
     ) -> bool {
         let Some(connection) = self.connections.get_mut(key) else {
@@ -48,10 +40,10 @@ impl Worker {
         let out = self.answers.of(key);
         let turn = connection
             .session
-            .streaming(ticket, format, request, &resumes, &gaps, &mut ctx, out);
+            .streaming(opening, &resumes, &gaps, &mut ctx, out);
         self.carry_out(key, turn);
         self.schedule_catch_up(key);
-        if request.consumer.is_some() {
+        if opening.request.consumer.is_some() {
             self.schedule_turn(key);
         }
         true

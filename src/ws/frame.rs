@@ -13,6 +13,8 @@ pub const HEADER_LEN_MAX: usize = 10;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+/// RSV1: the message is compressed (RFC 7692 section 6).
+const COMPRESSED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 
 /// Values of the 7-bit length that say that 2 or 8 bytes of length follow.
@@ -72,6 +74,8 @@ impl Opcode {
 pub struct FrameHeader {
     /// Whether the message ends with this frame; always so for control frames.
     pub fin: bool,
+    /// Whether the message that begins with this frame is compressed.
+    pub is_compressed: bool,
     /// What the frame is.
     pub opcode: Opcode,
     /// What the payload is masked with.
@@ -83,7 +87,7 @@ pub struct FrameHeader {
 /// Why a frame header is refused; each is a protocol error (close code 1002).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// A bit is set that only an extension could give a meaning.
+    /// A bit is set that no extension in use gives a meaning there.
     #[error("reserved bit set")]
     ReservedBit,
     /// One of the opcodes 3 to 7 and 11 to 15.
@@ -104,19 +108,27 @@ pub enum FrameError {
 }
 
 /// Decodes the header of a client's frame, and says how many bytes it takes. `None` when more
-/// bytes are needed.
+/// bytes are needed. With `takes_compressed`, permessage-deflate was negotiated: messages may be
+/// marked as compressed, on their first frame (RFC 7692 section 6).
 ///
 /// # Errors
 /// As soon as the bytes that say so are there, also before the header is complete.
-pub fn decode(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, FrameError> {
+pub fn decode(
+    input: &[u8],
+    takes_compressed: bool,
+) -> Result<Option<(FrameHeader, usize)>, FrameError> {
     let Some((&first, rest)) = input.split_first() else {
         return Ok(None);
     };
-    if first & RESERVED != 0 {
+    let is_compressed = takes_compressed && first & RESERVED == COMPRESSED;
+    if first & RESERVED != 0 && !is_compressed {
         return Err(FrameError::ReservedBit);
     }
     let fin = first & FIN != 0;
     let opcode = Opcode::from_bits(first & 0x0f).ok_or(FrameError::UnknownOpcode)?;
+    if is_compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+        return Err(FrameError::ReservedBit);
+    }
     if opcode.is_control() && !fin {
         return Err(FrameError::ControlFragmented);
     }
@@ -138,6 +150,7 @@ pub fn decode(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, FrameError> 
     };
     let header = FrameHeader {
         fin,
+        is_compressed,
         opcode,
         mask,
         payload_len,
@@ -182,10 +195,32 @@ pub fn encode_header(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
     encode(FIN | opcode.bits(), 0, payload_len, out);
 }
 
+/// The same for a message that is compressed.
+pub fn encode_compressed_header(opcode: Opcode, payload_len: usize, out: &mut Vec<u8>) {
+    encode(FIN | COMPRESSED | opcode.bits(), 0, payload_len, out);
+}
+
+/// What a whole frame of the server is, and its payload.
+pub fn parts(whole: &[u8]) -> Option<(Opcode, &[u8])> {
+    let (&[first, short], _) = whole.split_first_chunk()?;
+    let header_len = match short {
+        LENGTH_16 => 4,
+        LENGTH_64 => HEADER_LEN_MAX,
+        _ => 2,
+    };
+    Some((Opcode::from_bits(first & 0x0f)?, whole.get(header_len..)?))
+}
+
 /// Appends a frame as a client sends it. The server never does; clients in tests do.
 pub fn encode_client_frame(header: &FrameHeader, payload: &[u8], out: &mut Vec<u8>) {
     let fin = if header.fin { FIN } else { 0 };
-    encode(fin | header.opcode.bits(), MASKED, payload.len(), out);
+    let compressed = if header.is_compressed { COMPRESSED } else { 0 };
+    encode(
+        fin | compressed | header.opcode.bits(),
+        MASKED,
+        payload.len(),
+        out,
+    );
     out.extend_from_slice(&header.mask);
     let start = out.len();
     out.extend_from_slice(payload);
@@ -214,9 +249,16 @@ mod tests {
 
     /// The verdict of all bytes, and how many were there when it was certain.
     fn verdict(input: &[u8]) -> (usize, Result<Option<(FrameHeader, usize)>, FrameError>) {
-        let whole = decode(input);
+        verdict_if(input, false)
+    }
+
+    fn verdict_if(
+        input: &[u8],
+        takes_compressed: bool,
+    ) -> (usize, Result<Option<(FrameHeader, usize)>, FrameError>) {
+        let whole = decode(input, takes_compressed);
         for len in 0..=input.len() {
-            let prefix = decode(&input[..len]);
+            let prefix = decode(&input[..len], takes_compressed);
             if prefix != Ok(None) {
                 assert_eq!(prefix, whole, "first {len} bytes of {input:x?}");
                 return (len, whole);
@@ -233,6 +275,7 @@ mod tests {
         ];
         let header = FrameHeader {
             fin: true,
+            is_compressed: false,
             opcode: Opcode::Text,
             mask: [0x37, 0xfa, 0x21, 0x3d],
             payload_len: 5,
@@ -286,6 +329,33 @@ mod tests {
     }
 
     #[test]
+    fn only_messages_are_marked_as_compressed_and_only_if_negotiated() {
+        for first in [0x41, 0xc1, 0x42, 0xc2] {
+            let input = [first, 0x80, 1, 2, 3, 4];
+            assert_eq!(verdict(&input), (1, Err(FrameError::ReservedBit)));
+            let (_, decoded) = verdict_if(&input, true);
+            let (header, _) = decoded.unwrap().unwrap();
+            assert!(header.is_compressed);
+            let mut encoded = Vec::new();
+            encode_client_frame(&header, b"", &mut encoded);
+            assert_eq!(encoded, input);
+        }
+        for first in [0x40, 0xc0, 0xc8, 0xc9, 0xca, 0xe1, 0xd1, 0xa1, 0x91] {
+            let input = [first, 0x80, 1, 2, 3, 4];
+            assert_eq!(
+                verdict_if(&input, true),
+                (1, Err(FrameError::ReservedBit)),
+                "{first:x}"
+            );
+        }
+        let plain = [0x81, 0x80, 1, 2, 3, 4];
+        assert_eq!(verdict_if(&plain, true), verdict(&plain));
+        let mut out = Vec::new();
+        encode_compressed_header(Opcode::Text, 7, &mut out);
+        assert_eq!(out, [0xc1, 0x07], "RFC 7692 section 7.2.3.1");
+    }
+
+    #[test]
     fn lengths_at_their_borders() {
         let lens = [
             0,
@@ -302,6 +372,10 @@ mod tests {
             let mut input = Vec::new();
             encode(FIN | Opcode::Text.bits(), MASKED, len, &mut input);
             assert_eq!(input.len(), header_len(len));
+            let mut whole = Vec::new();
+            encode_header(Opcode::Text, len, &mut whole);
+            whole.push(b'x');
+            assert_eq!(parts(&whole), Some((Opcode::Text, &b"x"[..])));
             input.extend_from_slice(&[1, 2, 3, 4, 5]);
             let (certain, decoded) = verdict(&input);
             let (header, consumed) = decoded.unwrap().unwrap();
@@ -313,9 +387,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_get_one_verdict(input in prop::collection::vec(any::<u8>(), 0..16)) {
-            // `verdict` compares.
-            let _ = verdict(&input);
+        fn any_bytes_get_one_verdict(
+            input in prop::collection::vec(any::<u8>(), 0..16),
+            takes_compressed: bool,
+        ) {
+            // `verdict_if` compares.
+            let _ = verdict_if(&input, takes_compressed);
         }
     }
 }

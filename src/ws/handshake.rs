@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, PAD, STANDARD};
 use sha1::{Digest, Sha1};
 
+use super::extensions::{Deflate, Malformed, Offers};
+
 /// What the key is hashed with (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -33,6 +35,7 @@ pub struct HandshakeRequest {
 pub struct Accept {
     key: [u8; 28],
     bearer: bool,
+    deflate: Option<Deflate>,
 }
 
 impl Accept {
@@ -45,6 +48,19 @@ impl Accept {
     /// chosen is `bearer`.
     pub fn protocol(&self) -> Option<&'static str> {
         self.bearer.then_some("bearer")
+    }
+
+    /// The extension that is used: the client has offered it, and nobody has declined it.
+    pub fn deflate(&self) -> Option<Deflate> {
+        self.deflate
+    }
+
+    /// The same without an extension.
+    pub fn without_deflate(self) -> Accept {
+        Accept {
+            deflate: None,
+            ..self
+        }
     }
 }
 
@@ -66,6 +82,9 @@ pub enum HandshakeError {
     /// A handshake has no body: its bytes would be taken for frames.
     #[error("handshake with a body")]
     Body,
+    /// What is offered is no list of extensions.
+    #[error(transparent)]
+    Extensions(#[from] Malformed),
 }
 
 impl HandshakeError {
@@ -75,7 +94,7 @@ impl HandshakeError {
         match self {
             HandshakeError::Method => 405,
             HandshakeError::UpgradeRequired | HandshakeError::Version => 426,
-            HandshakeError::Key | HandshakeError::Body => 400,
+            HandshakeError::Key | HandshakeError::Body | HandshakeError::Extensions(_) => 400,
         }
     }
 }
@@ -89,6 +108,7 @@ struct Fields<'a> {
     version: Single<'a>,
     key: Single<'a>,
     bearer: bool,
+    extensions: Offers,
 }
 
 /// A field that must not be repeated.
@@ -133,6 +153,7 @@ pub fn check<'a>(
     Ok(Accept {
         key: accept_key(key),
         bearer: fields.bearer,
+        deflate: fields.extensions.accepted()?,
     })
 }
 
@@ -166,6 +187,8 @@ impl<'a> Fields<'a> {
         } else if is("sec-websocket-protocol") {
             // Names of subprotocols are case-sensitive.
             self.bearer |= elements(value).any(|one| one == b"bearer");
+        } else if is("sec-websocket-extensions") {
+            self.extensions.add(value);
         }
     }
 }
@@ -233,6 +256,18 @@ mod tests {
             KEY,
         ];
         assert!(of(REQUEST, &fields).is_ok());
+    }
+
+    #[test]
+    fn permessage_deflate_is_the_only_extension() {
+        let offer = |value| with(("sec-websocket-extensions", value));
+        let accept = offer("permessage-deflate; server_max_window_bits=9").unwrap();
+        assert_eq!(accept.deflate().unwrap().window_bits(), 9);
+        assert_eq!(accept.without_deflate().deflate(), None);
+        assert_eq!(offer("x-other").unwrap().deflate(), None);
+        let error = offer("permessage-deflate;").unwrap_err();
+        assert_eq!(error, HandshakeError::Extensions(Malformed));
+        assert_eq!(error.status(), 400);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One message that comes in parts: fragments, or a frame that is longer than what is there of it.
 
 use super::assembler::{AssemblerError, Event};
+use super::deflate;
 use super::frame::{FrameHeader, Opcode};
 use super::mask;
 
@@ -8,8 +9,10 @@ use super::mask;
 #[derive(Debug)]
 pub(super) struct Message {
     is_text: bool,
+    /// Until it is finished; then the bytes are inflated.
+    is_compressed: bool,
     bytes: Vec<u8>,
-    /// Length of the front of `bytes` that is known to be whole characters, in text.
+    /// Length of the front of `bytes` that is known to be whole characters, in plain text.
     utf8_valid: usize,
     /// Frames so far.
     fragments: u32,
@@ -40,9 +43,10 @@ impl Message {
     }
 
     /// An empty message of the kind that its first frame says.
-    pub(super) fn new(opcode: Opcode) -> Message {
+    pub(super) fn new(header: &FrameHeader) -> Message {
         Message {
-            is_text: opcode == Opcode::Text,
+            is_text: header.opcode == Opcode::Text,
+            is_compressed: header.is_compressed,
             bytes: Vec::new(),
             utf8_valid: 0,
             fragments: 0,
@@ -112,7 +116,8 @@ impl Message {
     /// Looks at the characters that are new, and again only at one that was cut (RFC 6455 section
     /// 8.1).
     fn check_utf8(&mut self) -> Result<(), AssemblerError> {
-        if !self.is_text {
+        // Of compressed text it is seen when all of it is inflated.
+        if !self.is_text || self.is_compressed {
             return Ok(());
         }
         match std::str::from_utf8(&self.bytes[self.utf8_valid..]) {
@@ -124,6 +129,17 @@ impl Message {
             Err(error) => self.utf8_valid += error.valid_up_to(),
         }
         Ok(())
+    }
+
+    /// Puts what a compressed message stands for in its place once all of it has come; returns how
+    /// many bytes that are.
+    pub(super) fn inflate(&mut self, bytes_max: usize) -> Result<usize, AssemblerError> {
+        if !(self.is_compressed && self.is_finished()) {
+            return Ok(0);
+        }
+        self.bytes = deflate::inflate(&self.bytes, bytes_max)?;
+        self.is_compressed = false;
+        Ok(self.bytes.len())
     }
 
     /// The message, once it is finished.

@@ -186,6 +186,7 @@ pub(super) fn client_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
 /// A frame of a client.
 pub(super) fn fragment(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
     let header = FrameHeader {
+        is_compressed: false,
         fin,
         opcode,
         mask: [0x37, 0xfa, 0x21, 0x3d],

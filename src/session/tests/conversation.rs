@@ -7,12 +7,11 @@ use super::pulsar_proxy::api::delivery;
 use super::pulsar_proxy::api::origin::AccessPolicy;
 use super::pulsar_proxy::api::publish::parse_one;
 use super::pulsar_proxy::api::reply::{AckError, Resume};
-use super::pulsar_proxy::api::stream::{StreamFormat, StreamRequest};
 use super::pulsar_proxy::http::HeadLimits;
 use super::pulsar_proxy::moment::Moment;
 use super::pulsar_proxy::session::{
     Acknowledged, CloseReason, Context, Effect, Exchange, Polled, Publish, Session, SessionIds,
-    SessionLimits, Stored, SubscribeRequest, Ticket, Turn,
+    SessionLimits, Stored, StreamOpening, SubscribeRequest, Turn,
 };
 use super::pulsar_proxy::topic::{
     Batch, Budget, CatalogueError, Draft, Epoch, Gap, HistoryLimits, LocalTopic, Message,
@@ -47,6 +46,7 @@ pub(super) const LIMITS: SessionLimits = SessionLimits {
     idle_timeout: 60 * SECOND,
     poll_timeout_max: 40 * SECOND,
     has_echo: true,
+    has_compression: true,
 };
 
 thread_local! {
@@ -89,7 +89,7 @@ pub(super) struct Conversation {
     pub(super) is_over: bool,
     /// What has come and was not enough.
     held: Vec<u8>,
-    store: TopicStore,
+    pub(super) store: TopicStore,
     outcome: Outcome,
     subscriptions: Vec<Subscription>,
     next_local: LocalTopic,
@@ -318,21 +318,17 @@ impl Conversation {
             }
             Effect::Poll(request) => {
                 let topics = request.topics.iter().enumerate();
-                let gaps = topics
+                let gaps: Vec<_> = topics
                     .filter_map(|(index, name)| self.join(name, request.since.start(index, name)))
                     .filter_map(|(name, _, gap)| Some((name, gap?)))
                     .collect();
-                self.answer_poll(gaps, request.timeout == 0)
+                self.answer_poll(&gaps, request.timeout == 0)
             }
-            Effect::EndPoll => self.answer_poll(Vec::new(), true),
+            Effect::EndPoll => self.answer_poll(&[], true),
             Effect::PollStats(ticket) => {
                 self.event(|session, ctx, out| session.poll_stats(&ticket, 0, ctx, out))
             }
-            Effect::Stream {
-                ticket,
-                format,
-                request,
-            } => self.stream(&ticket, format, &request),
+            Effect::Stream(opening) => self.stream(&opening),
             Effect::Acknowledge(asked) => {
                 let failed = (0..asked.ids.len()).map(|place| (place, AckError::Unknown));
                 let result = Acknowledged {
@@ -417,7 +413,7 @@ impl Conversation {
     }
 
     /// Answers a poll, if there is anything for it or its time is up.
-    fn answer_poll(&mut self, gaps: Vec<(TopicName, Gap)>, is_over: bool) -> Turn {
+    fn answer_poll(&mut self, gaps: &[(TopicName, Gap)], is_over: bool) -> Turn {
         let Some(bounds) = self.session.poll_bounds() else {
             return Turn::default();
         };
@@ -444,16 +440,18 @@ impl Conversation {
         let polled = Polled {
             messages: &messages,
             places: &places,
-            gaps: &gaps,
+            gaps,
             has_more,
         };
         self.event(|session, ctx, out| session.polled(&polled, ctx, out))
     }
 
-    fn stream(&mut self, ticket: &Ticket, format: StreamFormat, request: &StreamRequest) -> Turn {
+    fn stream(&mut self, opening: &StreamOpening) -> Turn {
         if !self.has_place {
-            return self.event(|session, ctx, out| session.unavailable(ticket, "full", ctx, out));
+            return self
+                .event(|session, ctx, out| session.unavailable(&opening.ticket, "full", ctx, out));
         }
+        let request = &opening.request;
         let joined = request.topics.iter();
         let joined: Vec<Joined> = joined
             .filter_map(|name| self.join(name, request.offset.start(name)))
@@ -467,9 +465,8 @@ impl Conversation {
             .filter_map(|(name, _, gap)| Some((name, gap?)))
             .collect();
         let resumes = resumes(&positions);
-        let turn = self.event(|session, ctx, out| {
-            session.streaming(ticket, format, request, &resumes, &gaps, ctx, out)
-        });
+        let turn =
+            self.event(|session, ctx, out| session.streaming(opening, &resumes, &gaps, ctx, out));
         self.deliver();
         turn
     }
@@ -505,7 +502,7 @@ impl Conversation {
     /// Appends the frames that subscriptions have not had.
     fn deliver(&mut self) {
         if self.session.is_polling() {
-            let turn = self.answer_poll(Vec::new(), false);
+            let turn = self.answer_poll(&[], false);
             self.carry_out(turn);
             return;
         }

@@ -315,6 +315,52 @@ fn a_subscribe_is_done_whole_or_not_at_all() {
 }
 
 #[test]
+fn compression_is_agreed_on_where_it_is_offered_and_allowed() {
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=12\r\n";
+    let upgrade = |limits: &dyn Fn(&mut Conversation)| {
+        let mut conversation = Conversation::new();
+        limits(&mut conversation);
+        let handshake = String::from_utf8(HANDSHAKE.to_vec()).unwrap();
+        conversation.send(
+            handshake
+                .replace("Upgrade: w", &format!("{offer}Upgrade: w"))
+                .as_bytes(),
+        );
+        let answer = conversation.answer();
+        assert_eq!(answer.status, 101);
+        let extensions = answer.header("Sec-WebSocket-Extensions");
+        (conversation, extensions.map(str::to_owned))
+    };
+    let (mut agreed, extensions) = upgrade(&|_| {});
+    let expected = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+                    server_max_window_bits=12";
+    assert_eq!(extensions.as_deref(), Some(expected));
+    let mut ping = client_frame(
+        Opcode::Text,
+        b"\xaa\x56\x2a\xa9\x2c\x48\x55\xb2\x52\x2a\xc8\xcc\x4b\x57\xaa\x05\x00",
+    );
+    ping[0] |= 0x40;
+    agreed.send(&ping);
+    assert_eq!(
+        agreed.hear_close().1,
+        number(CloseCode::NORMAL),
+        "understood, but no subscribe"
+    );
+
+    let (mut off, extensions) = upgrade(&|it| it.limits.has_compression = false);
+    assert_eq!(extensions, None);
+    off.send(&ping);
+    assert_eq!(off.hear_close().1, number(CloseCode::PROTOCOL_ERROR));
+
+    let budget = agreed.store.budget();
+    let excess = 2 * budget.bytes_max() as usize;
+    budget.adjust(0, excess);
+    let (_, extensions) = upgrade(&|_| {});
+    budget.adjust(excess, 0);
+    assert_eq!(extensions, None, "memory is short");
+}
+
+#[test]
 fn the_echo_sends_messages_back() {
     let mut conversation = Conversation::new();
     let handshake = String::from_utf8(HANDSHAKE.to_vec()).unwrap();

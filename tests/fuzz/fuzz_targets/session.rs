@@ -19,6 +19,8 @@ mod conversation;
 const DRAINING: u8 = 1;
 const RESERVED: u8 = 2;
 const FULL: u8 = 4;
+/// The same bit, where that comes too late to matter: the open WebSocket may be compressed.
+const COMPRESSED: u8 = FULL;
 const ORIGINS: u8 = 8;
 /// The client has opened a WebSocket.
 const WEBSOCKET: u8 = 16;
@@ -85,9 +87,14 @@ fn begin(setup: u8) -> Conversation {
     }
     if has(WEBSOCKET) {
         let path = if has(ECHO) { "/ws/echo" } else { "/ws" };
+        let offer = if has(COMPRESSED) {
+            "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+        } else {
+            ""
+        };
         let handshake = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             {offer}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         conversation.send(handshake.as_bytes());
     }

@@ -9,6 +9,7 @@ use pulsar_proxy::ws::{Assembler, AssemblerError, AssemblerLimits, Event};
 const LIMITS: AssemblerLimits = AssemblerLimits {
     message_bytes_max: 300,
     fragments_max: 5,
+    takes_compressed: true,
 };
 
 fuzz_target!(|data: &[u8]| {

@@ -8,9 +8,14 @@ use pulsar_proxy::ws::frame::{self, CONTROL_PAYLOAD_MAX};
 use pulsar_proxy::ws::mask;
 
 fuzz_target!(|data: &[u8]| {
-    let whole = frame::decode(data);
+    judge(data, false);
+    judge(data, true);
+});
+
+fn judge(data: &[u8], takes_compressed: bool) {
+    let whole = frame::decode(data, takes_compressed);
     for len in 0..data.len().min(14) {
-        let front = frame::decode(&data[..len]);
+        let front = frame::decode(&data[..len], takes_compressed);
         assert!(front == Ok(None) || front == whole);
     }
     let Ok(Some((header, consumed))) = whole else {
@@ -31,4 +36,4 @@ fuzz_target!(|data: &[u8]| {
         frame::encode_client_frame(&header, &payload, &mut encoded);
         assert_eq!(encoded, &data[..consumed + len]);
     }
-});
+}
