@@ -350,7 +350,7 @@ impl Consumer {
                 match event.event.as_str() {
                     "message" => self.take_message(&data),
                     "gap" => self.take_gap(&data),
-                    "subscribed" => {}
+                    "subscribed" | "close" => {}
                     other => panic!("an event {other}: {data}"),
                 }
                 if !event.id.is_empty() {
@@ -372,7 +372,7 @@ impl Consumer {
         match object["type"].as_str() {
             Some("message") | None => self.take_message(object),
             Some("gap") => self.take_gap(object),
-            Some("subscribed" | "heartbeat") => {}
+            Some("subscribed" | "heartbeat" | "close") => {}
             Some(other) => panic!("{other}: {object}"),
         }
     }

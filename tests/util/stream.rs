@@ -205,15 +205,18 @@ impl Stream {
         }
     }
 
-    /// Reads on to the end, which the stream must announce itself if it is chunked.
+    /// Reads on to the end, which the stream must announce itself if it is chunked. It may say
+    /// why before.
     ///
     /// # Panics
     ///
-    /// When events come, or no end.
+    /// When other events come, or no end.
     pub fn expect_end(&mut self) {
         loop {
             match self.next(DEADLINE) {
                 Item::Comment(_) | Item::Retry(_) => {}
+                Item::Event(event) if event.event == "close" => {}
+                Item::Line(line) if parse(&line)["type"] == "close" => {}
                 Item::End(said) => {
                     assert!(said || matches!(self.body, Body::ToTheEnd), "cut off");
                     return;
