@@ -8,5 +8,5 @@ source "$(dirname "$0")/lib.sh"
 
 python_environment relay-client pulsar-relay-client==0.2.2
 trap stop_server EXIT
-start_server
+start_server --port 0
 "$python" scripts/relay_client.py "http://127.0.0.1:$server_port"

@@ -306,7 +306,8 @@ impl Consumer {
                         Some(Connection::Socket(client))
                     }
                     Event::Close(_) => Some(Connection::Socket(client)),
-                    Event::Gone | Event::Nothing => None,
+                    Event::Gone => None,
+                    Event::Nothing => panic!("the server does not close"),
                 },
                 Connection::Idle(mut link) => {
                     let filled = link.fill(deadline);
