@@ -260,21 +260,25 @@ fn bytes_behind_a_poll_that_are_no_request_end_the_connection_behind_it() {
 }
 
 #[test]
-fn a_poll_in_http_1_0_is_answered_and_closed() {
-    let server = Server::start(&[]);
-    let mut link = Link::open(server.addr());
-    let host = server.addr();
-    link.send(format!(
-        "GET /api/v1/poll?topics=t&timeout=30 HTTP/1.0\r\nHost: {host}\r\n\r\n"
-    ));
-    wait_for_waiters(&server, 1);
-    server.publish("t", &json!({}));
-    let end = Instant::now() + DEADLINE;
-    while link.fill(end) != Filled::End {
-        assert!(Instant::now() < end, "it stays open");
-    }
-    let response = link.take_response().expect("an answer");
-    assert_eq!(ids(&poll::check(&response, 1)["messages"]).len(), 1);
+fn a_poll_that_is_the_last_request_is_answered_and_closed() {
+    with_workers(|workers| {
+        let server = Server::start(&["--workers", workers]);
+        let host = server.addr();
+        for (version, last) in [("1.0", ""), ("1.1", "Connection: close\r\n")] {
+            let mut link = Link::open(host);
+            link.send(format!(
+                "GET /api/v1/poll?topics=t&timeout=30 HTTP/{version}\r\nHost: {host}\r\n{last}\r\n"
+            ));
+            wait_for_waiters(&server, 1);
+            server.publish("t", &json!({}));
+            let end = Instant::now() + DEADLINE;
+            while link.fill(end) != Filled::End {
+                assert!(Instant::now() < end, "it stays open");
+            }
+            let response = link.take_response().expect("an answer");
+            assert_eq!(ids(&poll::check(&response, 1)["messages"]).len(), 1);
+        }
+    });
 }
 
 /// A poll that waits, the `count`th.

@@ -41,14 +41,19 @@ impl EventParser {
     /// Takes more bytes, cut anywhere, and tells what they completed.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Said> {
         let mut said = Vec::new();
-        for &byte in bytes {
-            let second_of_two = byte == b'\n' && self.after_return;
-            self.after_return = byte == b'\r';
-            match byte {
-                b'\n' if second_of_two => {}
-                b'\n' | b'\r' => said.extend(self.end_line()),
-                _ => self.line.push(byte),
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if std::mem::take(&mut self.after_return) && rest[0] == b'\n' {
+                rest = &rest[1..];
+                continue;
             }
+            let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+            self.line
+                .extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
+            let Some(end) = end else { break };
+            self.after_return = rest[end] == b'\r';
+            rest = &rest[end + 1..];
+            said.extend(self.end_line());
         }
         said
     }
