@@ -121,6 +121,12 @@ impl Ledger {
             let range = (Excluded(&gap.from), Included(&gap.to));
             let some = published.range::<String, _>(range).next().is_some();
             assert!(some, "a gap in which nothing was lost: {gap:?}");
+            let both = received.range::<&String, _>((Excluded(&&gap.from), Included(&&gap.to)));
+            assert_eq!(
+                both.count(),
+                0,
+                "what a gap declared lost had come: {gap:?}"
+            );
         }
         let lost: Vec<_> = published
             .range::<String, _>(stretch)
@@ -245,13 +251,7 @@ impl Reader {
         // Whoever names a message wants all that follows it, delivered or declared lost.
         let names_a_message = offset.starts_with("msg_");
         let after = if names_a_message { offset } else { position }.to_owned();
-        let trace = Trace {
-            topic: topic.to_owned(),
-            last: after.clone(),
-            after,
-            received: Vec::new(),
-            gaps: Vec::new(),
-        };
+        let trace = Trace::behind(topic, &after);
         let old = self.active.insert(topic.to_owned(), trace);
         assert!(old.is_none(), "the test subscribes once at a time");
         reply
@@ -379,7 +379,19 @@ impl Reader {
 }
 
 impl Trace {
-    fn push(&mut self, id: &str, mark: &str) {
+    /// A stretch that begins behind `after`.
+    pub(crate) fn behind(topic: &str, after: &str) -> Self {
+        Trace {
+            topic: topic.to_owned(),
+            after: after.to_owned(),
+            last: after.to_owned(),
+            received: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
+    /// Writes a message down, which must be behind all that came before.
+    pub(crate) fn push(&mut self, id: &str, mark: &str) {
         assert!(
             *id > *self.last,
             "{id} came after {} in {}",
@@ -390,7 +402,8 @@ impl Trace {
         self.received.push((id.to_owned(), mark.to_owned()));
     }
 
-    fn push_gap(&mut self, from: &str, to: &str, reason: &str) {
+    /// Writes a gap down, which must be behind all that came before.
+    pub(crate) fn push_gap(&mut self, from: &str, to: &str, reason: &str) {
         assert!(
             from < to && *to > *self.last,
             "gap {from}..{to} came after {}",
@@ -402,12 +415,12 @@ impl Trace {
     }
 }
 
-fn is_message(text: &str) -> bool {
+pub(crate) fn is_message(text: &str) -> bool {
     text.starts_with(r#"{"type":"message""#)
 }
 
 /// The value of a string field, found without parsing: millions of these are looked at.
-fn field<'t>(text: &'t str, name: &str) -> &'t str {
+pub(crate) fn field<'t>(text: &'t str, name: &str) -> &'t str {
     let key = format!("\"{name}\":\"");
     let start = text
         .find(&key)

@@ -392,7 +392,7 @@ fn excerpt(buffer: &[u8]) -> String {
     String::from_utf8_lossy(&buffer[..buffer.len().min(500)]).into_owned()
 }
 
-fn parse_head(head: &[u8]) -> Response {
+pub(crate) fn parse_head(head: &[u8]) -> Response {
     let head = std::str::from_utf8(head).expect("the head is text");
     let mut lines = head.split("\r\n");
     let status_line = lines.next().expect("split gives at least one piece");
@@ -412,7 +412,7 @@ fn parse_head(head: &[u8]) -> Response {
     }
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack
         .windows(needle.len())
         .position(|window| window == needle)

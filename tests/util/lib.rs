@@ -4,9 +4,15 @@
 //! pause: what a test waits for is always something that a client could see.
 
 pub mod checker;
+pub mod consumer;
+pub mod event_stream;
 pub mod http;
+pub mod link;
 pub mod metrics;
+pub mod poll;
+pub mod random;
 pub mod server;
+pub mod stream;
 pub mod websocket;
 pub mod wire;
 
@@ -14,7 +20,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 pub use http::{Http, Response};
+pub use link::{Cut, Link};
+pub use poll::Poller;
+pub use random::Random;
 pub use server::{Program, Server};
+pub use stream::{Item, Stream};
 pub use websocket::{Client, Event};
 pub use wire::{Frame, Wire};
 
