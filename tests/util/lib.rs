@@ -6,6 +6,7 @@
 pub mod checker;
 pub mod http;
 pub mod metrics;
+pub mod owed;
 pub mod server;
 pub mod websocket;
 pub mod wire;
