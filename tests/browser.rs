@@ -106,10 +106,7 @@ fn source_resumes(reports: &mut Reports, server: &Server, relay: &Relay) -> Stri
         let again: Vec<_> = all[heads.len()..].iter().collect();
         assert!(!again.is_empty(), "it did not come again: {all:?}");
         let resumes = |head: &&String| head.to_ascii_lowercase().contains(&resumed);
-        assert!(
-            again.iter().any(|it| resumes(it)),
-            "{resumed} is not in {again:?}"
-        );
+        assert!(again.iter().any(resumes), "{resumed} is not in {again:?}");
     }
     let events = reports.of("source");
     let messages: Vec<_> = events

@@ -5,6 +5,7 @@
 
 pub mod checker;
 pub mod http;
+pub mod journal;
 pub mod metrics;
 pub mod owed;
 pub mod server;

@@ -169,6 +169,11 @@ impl Owed {
         }
     }
 
+    /// The messages that came before the answers that were waited for.
+    pub fn early(&mut self) -> Vec<Delivery> {
+        self.early.drain(..).map(|it| Delivery::of(&it)).collect()
+    }
+
     /// Number and attempt of the next messages, as they come.
     pub fn take(&mut self, count: usize) -> Vec<(u64, u64)> {
         (0..count).map(|_| self.next_message().numbered()).collect()
@@ -438,6 +443,11 @@ pub fn publish_numbers(
         }));
     }
     ids
+}
+
+/// Each of these numbers with attempt 1.
+pub fn first_attempts(numbers: impl IntoIterator<Item = u64>) -> Vec<(u64, u64)> {
+    numbers.into_iter().map(|number| (number, 1)).collect()
 }
 
 fn outcome(answer: &Value) -> (u64, Vec<(String, String)>) {
