@@ -135,9 +135,9 @@ fn an_ack_over_http_counts_for_the_client() {
             )
         };
         // From whatever worker the request comes, the consumer goes on at once.
-        for index in 0..4 {
-            assert_eq!(ack("c", &[&ids[index]]), (1, Vec::new()));
-            assert_eq!(owed.take(1), [(index as u64 + 2, 1)]);
+        for (id, next) in ids[..4].iter().zip(2..) {
+            assert_eq!(ack("c", &[id]), (1, Vec::new()));
+            assert_eq!(owed.take(1), [(next, 1)]);
         }
         other.assert_quiet();
         let wrong = [ids[0].as_str(), ids[4].as_str(), FOREIGN, ""];
