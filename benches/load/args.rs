@@ -102,7 +102,9 @@ pub(crate) enum Scenario {
     Slow(Slow),
     /// Connections that come, resume, vanish and stay, while messages flow
     Churn(Churn),
-    /// Everything but slow and churn, as a Markdown table
+    /// Members of a group that are killed: how soon the others have what they held
+    Groups(Groups),
+    /// Everything but slow, churn and groups, as a Markdown table
     All,
     /// Serve as the bare floor (started by the generator itself)
     #[command(hide = true)]
@@ -160,6 +162,20 @@ pub(crate) struct Churn {
     /// Messages published a second
     #[arg(long, default_value_t = 2000)]
     pub(crate) rate: u64,
+}
+
+/// Options of the `groups` scenario.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Groups {
+    /// Members that are killed, one after the other
+    #[arg(long, default_value_t = 100)]
+    pub(crate) kills: usize,
+    /// Messages that each of them holds without having acknowledged them, at most 10000
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) pending: usize,
+    /// Members that stay
+    #[arg(long, default_value_t = 3)]
+    pub(crate) others: usize,
 }
 
 /// Cores this process may use.

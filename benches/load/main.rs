@@ -31,9 +31,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Churn, Common, Scenario};
+use args::{Args, Churn, Common, Groups, Scenario};
 use report::Figure;
-use scenario::{churn, idle, slow, throughput};
+use scenario::{churn, groups, idle, slow, throughput};
 
 type Failure = Box<dyn Error>;
 type Outcome<T> = Result<T, Failure>;
@@ -88,6 +88,7 @@ fn run(scenario: &Scenario, common: &Common) -> Outcome<bool> {
         }
         Scenario::Slow(ref options) => return slow::slow(common, options).map(|()| true),
         Scenario::Churn(ref options) => return churn::churn(common, options).map(|()| true),
+        Scenario::Groups(ref options) => return groups::groups(common, options).map(|()| true),
         Scenario::All => return all(common),
         Scenario::FloorServer => return floor::serve(common.workers).map(|()| true),
     };
@@ -132,6 +133,14 @@ fn self_test() -> Outcome<bool> {
             readers: 8,
             topics: 2,
             rate: 1000,
+        },
+    )?;
+    groups::fail_over(
+        &common,
+        &Groups {
+            kills: 2,
+            pending: 150,
+            others: 2,
         },
     )?;
     println!("load: every scenario works");

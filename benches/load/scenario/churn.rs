@@ -171,7 +171,7 @@ fn resume(address: SocketAddr, topic: &str) -> Outcome<()> {
     Ok(())
 }
 
-fn message_id(text: &[u8]) -> Option<String> {
+pub(super) fn message_id(text: &[u8]) -> Option<String> {
     let mark = b"\"message_id\":\"";
     let rest = &text[memmem::find(text, mark)? + mark.len()..];
     let end = memchr::memchr(b'"', rest)?;

@@ -1,6 +1,7 @@
 //! The loads.
 
 pub(crate) mod churn;
+pub(crate) mod groups;
 pub(crate) mod idle;
 pub(crate) mod slow;
 pub(crate) mod throughput;

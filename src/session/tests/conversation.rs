@@ -10,13 +10,16 @@ use super::pulsar_proxy::api::reply::{AckError, Resume};
 use super::pulsar_proxy::http::HeadLimits;
 use super::pulsar_proxy::moment::Moment;
 use super::pulsar_proxy::session::{
-    Acknowledged, CloseReason, Context, Effect, Exchange, Polled, Publish, Session, SessionIds,
-    SessionLimits, Stored, StreamOpening, SubscribeRequest, Turn,
+    Acknowledged, CloseReason, Context, Effect, Exchange, Publish, Session, SessionIds,
+    SessionLimits, Stored, SubscribeRequest, Turn,
 };
 use super::pulsar_proxy::topic::{
     Batch, Budget, CatalogueError, Draft, Epoch, Gap, HistoryLimits, LocalTopic, Message,
     MessageId, Outcome, Start, StoreLimits, TopicHandle, TopicName, TopicStore,
 };
+
+#[path = "consuming.rs"]
+mod consuming;
 
 /// A second, in microseconds.
 pub(super) const SECOND: u64 = 1_000_000;
@@ -410,65 +413,6 @@ impl Conversation {
             read: subscribed.start.sequence,
         });
         Some((subscribed.name, subscribed.resume, subscribed.gap))
-    }
-
-    /// Answers a poll, if there is anything for it or its time is up.
-    fn answer_poll(&mut self, gaps: &[(TopicName, Gap)], is_over: bool) -> Turn {
-        let Some(bounds) = self.session.poll_bounds() else {
-            return Turn::default();
-        };
-        let batch = Batch {
-            messages_max: bounds.per_topic.min(bounds.in_all),
-            bytes_max: usize::MAX,
-        };
-        let (mut messages, mut places, mut has_more) = (Vec::new(), Vec::new(), false);
-        for it in &self.subscriptions {
-            let mut read = Vec::new();
-            let reading = self
-                .store
-                .read(it.handle, it.read, batch, self.now, &mut read);
-            let reading = reading.expect("a topic with a subscriber exists");
-            has_more |= reading.more;
-            places.push(self.store.id(reading.topic, reading.place.position));
-            messages.extend(read.into_iter().map(|message| (message, None)));
-        }
-        if messages.is_empty() && gaps.is_empty() && !is_over {
-            return Turn::default();
-        }
-        let gone = std::mem::take(&mut self.subscriptions);
-        self.leave(gone);
-        let polled = Polled {
-            messages: &messages,
-            places: &places,
-            gaps,
-            has_more,
-        };
-        self.event(|session, ctx, out| session.polled(&polled, ctx, out))
-    }
-
-    fn stream(&mut self, opening: &StreamOpening) -> Turn {
-        if !self.has_place {
-            return self
-                .event(|session, ctx, out| session.unavailable(&opening.ticket, "full", ctx, out));
-        }
-        let request = &opening.request;
-        let joined = request.topics.iter();
-        let joined: Vec<Joined> = joined
-            .filter_map(|name| self.join(name, request.offset.start(name)))
-            .collect();
-        let positions = joined.iter();
-        let positions: Vec<_> = positions
-            .map(|(name, resume, gap)| (name.clone(), *resume, gap.is_none()))
-            .collect();
-        let gaps: Vec<_> = joined
-            .into_iter()
-            .filter_map(|(name, _, gap)| Some((name, gap?)))
-            .collect();
-        let resumes = resumes(&positions);
-        let turn =
-            self.event(|session, ctx, out| session.streaming(opening, &resumes, &gaps, ctx, out));
-        self.deliver();
-        turn
     }
 
     fn unsubscribe(&mut self, topics: &[TopicName]) -> Turn {

@@ -1,0 +1,376 @@
+//! A page in a browser that consumes messages with `WebSocket` and `EventSource`, as browsers build them:
+//! another origin, handshakes and reconnects of their own.
+//!
+//! The page comes from a small server of the test and reports to it what it sees. Its event stream goes
+//! through a relay that the test can cut.
+//!
+//! ```text
+//! Chromium ── page, reports ──► this test
+//!     ├────── WebSocket ──────► server
+//!     └────── EventSource ────► relay ──► server, later another one
+//! ```
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use test_util::Server;
+use test_util::owed::publish_numbers;
+
+/// A browser takes its time to start, on a busy machine above all.
+const DEADLINE: Duration = Duration::from_secs(60);
+const PAGE: &str = include_str!("data/browser.html");
+
+#[test]
+fn a_page_consumes_and_resumes() {
+    let (listener, origin) = listen();
+    let allowed = ["--allowed-origins", &format!("http://{origin}")];
+    let server = Server::start(&[&allowed[..], &["--workers", "4"]].concat());
+    let orders = publish_numbers(&server, "orders", 0..4);
+    publish_numbers(&server, "feed", 0..2);
+    let relay = Relay::start(server.addr());
+    let page = PAGE
+        .replace("{{SERVER}}", &server.addr().to_string())
+        .replace("{{RELAYED}}", &relay.address.to_string())
+        .replace("{{SINCE}}", &orders[0]);
+    let (sender, receiver) = channel();
+    thread::spawn(move || serve_page(&listener, &page, &sender));
+    let mut reports = Reports {
+        receiver,
+        seen: Vec::new(),
+    };
+    let _browser = Browser::open(&format!("http://{origin}/"));
+
+    socket_consumes(&mut reports, &server);
+    let last = source_resumes(&mut reports, &server, &relay);
+    source_is_told_of_gaps(&mut reports, &server, &relay, &allowed, &last);
+    assert_eq!(
+        reports.of("page"),
+        Vec::<&Value>::new(),
+        "errors in the page"
+    );
+}
+
+/// Subscribed behind the first order, the page gets the others through its window, acknowledges each, and
+/// hears the heart beat.
+fn socket_consumes(reports: &mut Reports, server: &Server) {
+    let live = publish_numbers(server, "orders", [4]);
+    let is_last = |it: &Value| it["message_id"] == *live[0];
+    reports.wait("the last order", |it| it["from"] == "socket" && is_last(it));
+    let beats = |it: &Value| it["type"] == "heartbeat" && it["timestamp"].is_string();
+    reports.wait("a heartbeat", |it| it["from"] == "socket" && beats(it));
+    server.wait_for_metric("proxy_pending_messages", &[], 0.0);
+    let acks = [("result", "acknowledged")];
+    server.wait_for_metric("proxy_acks_total", &acks, 4.0);
+
+    let events = reports.of("socket");
+    assert_eq!(events[0]["type"], "subscribed", "{events:?}");
+    assert_eq!(events[0]["recovered"]["orders"], true, "{events:?}");
+    let messages = events.iter().filter(|it| it["type"] == "message");
+    let numbers: Vec<_> = messages
+        .map(|it| (it["payload"]["n"].clone(), it["delivery_attempt"].clone()))
+        .collect();
+    let expected: Vec<_> = (1..5).map(|number| (json!(number), json!(1))).collect();
+    assert_eq!(numbers, expected, "{events:?}");
+}
+
+/// The event stream is cut while messages are published; the browser comes back by itself and misses and
+/// repeats nothing. Returns the id of the last event.
+fn source_resumes(reports: &mut Reports, server: &Server, relay: &Relay) -> String {
+    let number_came = |reports: &mut Reports, number: u64| {
+        let what = format!("message {number} of the stream");
+        let is_it = |it: &Value| it["from"] == "source" && it["payload"]["n"] == number;
+        reports.wait(&what, is_it)
+    };
+    number_came(reports, 1);
+    for turn in 0..3 {
+        let number = 2 + 3 * turn;
+        publish_numbers(server, "news", [number]);
+        let last = number_came(reports, number);
+        let heads = relay.heads();
+        relay.cut();
+        publish_numbers(server, "feed", [number + 1]);
+        publish_numbers(server, "news", [number + 2]);
+        relay.reach(server.addr());
+        number_came(reports, number + 2);
+        number_came(reports, number + 1);
+        let resumed = format!("Last-Event-ID: {}\r\n", last["id"].as_str().expect("an id"));
+        let resumed = resumed.to_ascii_lowercase();
+        let all = relay.heads();
+        let again: Vec<_> = all[heads.len()..].iter().collect();
+        assert!(!again.is_empty(), "it did not come again: {all:?}");
+        let resumes = |head: &&String| head.to_ascii_lowercase().contains(&resumed);
+        assert!(again.iter().any(resumes), "{resumed} is not in {again:?}");
+    }
+    let events = reports.of("source");
+    let messages: Vec<_> = events
+        .iter()
+        .filter(|it| it["event"] == "message")
+        .collect();
+    let numbers: Vec<u64> = messages
+        .iter()
+        .map(|it| it["payload"]["n"].as_u64().expect("a number"))
+        .collect();
+    assert_eq!(
+        numbers,
+        (0..11).collect::<Vec<u64>>(),
+        "in the order of publishing"
+    );
+    let ids: BTreeSet<&str> = messages.iter().filter_map(|it| it["id"].as_str()).collect();
+    assert_eq!(ids.len(), messages.len(), "each event has an id of its own");
+    assert!(!events.iter().any(|it| it["event"] == "gap"), "{events:?}");
+    let last = messages.last().and_then(|it| it["id"].as_str());
+    last.expect("an id").to_owned()
+}
+
+/// Behind the relay another server takes the place of the first, with another store: the browser resumes
+/// there and is told what that means.
+fn source_is_told_of_gaps(
+    reports: &mut Reports,
+    server: &Server,
+    relay: &Relay,
+    allowed: &[&str],
+    last: &str,
+) {
+    let other = Server::start(allowed);
+    assert_ne!(other.addr(), server.addr());
+    publish_numbers(&other, "feed", [100]);
+    relay.cut();
+    relay.reach(other.addr());
+    let is_gap = |it: &Value| it["event"] == "gap" && it["topic"] == "feed";
+    let gap = reports.wait("a gap", is_gap);
+    assert_eq!(gap["reason"], "epoch_changed", "{gap}");
+    let came = |it: &Value| it["from"] == "source" && it["payload"]["n"] == 100;
+    let message = reports.wait("what the other server keeps", came);
+    assert_ne!(message["id"], last);
+    // The relay and the reports go on after this server, which nobody else needs.
+    relay.cut();
+}
+
+/// What the page reports, as it comes.
+struct Reports {
+    receiver: Receiver<Value>,
+    seen: Vec<Value>,
+}
+
+impl Reports {
+    /// The first report, of those that came or come, that is `wanted`.
+    fn wait(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + DEADLINE;
+        if let Some(report) = self.seen.iter().find(|it| wanted(it)) {
+            return report.clone();
+        }
+        loop {
+            let remaining = end.saturating_duration_since(Instant::now());
+            let Ok(report) = self.receiver.recv_timeout(remaining) else {
+                panic!("{what} was not reported, but {:#?}", self.seen);
+            };
+            self.seen.push(report.clone());
+            if wanted(&report) {
+                return report;
+            }
+        }
+    }
+
+    /// All reports so far from one part of the page.
+    fn of(&mut self, from: &str) -> Vec<&Value> {
+        self.seen.extend(self.receiver.try_iter());
+        self.seen.iter().filter(|it| it["from"] == from).collect()
+    }
+}
+
+/// A headless browser. Dropping it ends it.
+struct Browser {
+    child: Child,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    fn open(url: &str) -> Browser {
+        let profile = tempfile::tempdir().expect("a directory can be made");
+        let switches = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+        ];
+        let names = ["chromium", "chromium-browser", "google-chrome"];
+        let mut started = names.iter().filter_map(|name| {
+            let mut command = Command::new(name);
+            command.args(switches).arg(url);
+            let directory = format!("--user-data-dir={}", profile.path().display());
+            command.arg(directory).stdin(Stdio::null());
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().ok()
+        });
+        let child = started
+            .next()
+            .expect("a browser is needed: the Debian package chromium");
+        Browser {
+            child,
+            _profile: profile,
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It may have ended by itself, which the test would have seen.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Passes connections on to a server, until they are cut.
+struct Relay {
+    address: SocketAddr,
+    state: Arc<Mutex<RelayState>>,
+}
+
+struct RelayState {
+    /// Where to, if anywhere: else connections are closed at once.
+    target: Option<SocketAddr>,
+    /// Both ends of those that are open.
+    open: Vec<TcpStream>,
+    /// What clients sent first on each connection.
+    heads: Vec<String>,
+}
+
+impl Relay {
+    fn start(target: SocketAddr) -> Relay {
+        let (listener, address) = listen();
+        let state = Arc::new(Mutex::new(RelayState {
+            target: Some(target),
+            open: Vec::new(),
+            heads: Vec::new(),
+        }));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let state = Arc::clone(&shared);
+                thread::spawn(move || pass_on(client, &state));
+            }
+        });
+        Relay { address, state }
+    }
+
+    /// Ends all connections in the middle of what they are doing, and lets no more through.
+    fn cut(&self) {
+        let mut state = lock(&self.state);
+        state.target = None;
+        for stream in state.open.drain(..) {
+            // It may be closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn reach(&self, target: SocketAddr) {
+        lock(&self.state).target = Some(target);
+    }
+
+    fn heads(&self) -> Vec<String> {
+        lock(&self.state).heads.clone()
+    }
+}
+
+fn lock(state: &Mutex<RelayState>) -> MutexGuard<'_, RelayState> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Passes a connection on in both directions; what goes wrong ends it, as on any network.
+fn pass_on(mut client: TcpStream, state: &Mutex<RelayState>) -> Option<()> {
+    let mut first = [0; 16 * 1024];
+    let count = client.read(&mut first).ok().filter(|count| *count > 0)?;
+    let mut server = {
+        let mut state = lock(state);
+        let target = state.target?;
+        let server = TcpStream::connect(target).ok()?;
+        let head = String::from_utf8_lossy(&first[..count]).into_owned();
+        state.heads.push(head);
+        state
+            .open
+            .extend([client.try_clone().ok()?, server.try_clone().ok()?]);
+        server
+    };
+    server.write_all(&first[..count]).ok()?;
+    let (mut from_server, mut to_client) = (server.try_clone().ok()?, client.try_clone().ok()?);
+    thread::spawn(move || {
+        // The end of either direction is the end of the connection.
+        let _ = std::io::copy(&mut from_server, &mut to_client);
+        let _ = to_client.shutdown(Shutdown::Both);
+    });
+    std::io::copy(&mut client, &mut server).ok()?;
+    server.shutdown(Shutdown::Write).ok()
+}
+
+fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let address = listener.local_addr().expect("the listener is bound");
+    (listener, address)
+}
+
+/// Answers each request with the page, or takes its report.
+fn serve_page(listener: &TcpListener, page: &str, reports: &Sender<Value>) {
+    for stream in listener.incoming().map_while(Result::ok) {
+        // A browser opens connections in advance, which must not hold up the others.
+        let (page, reports) = (page.to_owned(), reports.clone());
+        thread::spawn(move || serve_connection(stream, &page, &reports));
+    }
+}
+
+fn serve_connection(stream: TcpStream, page: &str, reports: &Sender<Value>) -> Option<()> {
+    let mut input = BufReader::new(stream.try_clone().ok()?);
+    let mut output = stream;
+    loop {
+        let (method, length) = read_head(&mut input)?;
+        let mut body = vec![0; length];
+        input.read_exact(&mut body).ok()?;
+        let text = match method.as_str() {
+            "POST" => {
+                reports.send(serde_json::from_slice(&body).ok()?).ok()?;
+                ""
+            }
+            _ => page,
+        };
+        write!(
+            output,
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{text}",
+            text.len()
+        )
+        .ok()?;
+    }
+}
+
+/// The method of the next request and the length of its body.
+fn read_head(input: &mut impl BufRead) -> Option<(String, usize)> {
+    let (mut method, mut length) = (None, 0);
+    loop {
+        let mut line = String::new();
+        if input.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end();
+        if line.is_empty() {
+            return Some((method?, length));
+        }
+        if method.is_none() {
+            method = line.split(' ').next().map(str::to_owned);
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().ok()?;
+        }
+    }
+}
