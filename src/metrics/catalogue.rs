@@ -406,6 +406,20 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |view| vec![counter(&[], view.store.evicted as f64)],
     },
     Family {
+        name: "proxy_consumers",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Durable consumers: a client or a group in one topic counts as one.",
+        samples: |view| vec![gauge(&[], view.store.consumers as f64)],
+    },
+    Family {
+        name: "proxy_pending_messages",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Messages that durable consumers were given and have not acknowledged.",
+        samples: |view| vec![gauge(&[], view.store.consumers_pending as f64)],
+    },
+    Family {
         name: "proxy_memory_used_bytes",
         kind: Kind::Gauge,
         labels: &[],

@@ -17,7 +17,7 @@ const GIVEN_NAMES: [&str; 3] = [
 ];
 
 /// What a name that is no counter's may end with: a unit, what is counted, or in which state.
-const UNITS: [&str; 7] = [
+const UNITS: [&str; 9] = [
     "_seconds",
     "_bytes",
     "_items",
@@ -25,6 +25,8 @@ const UNITS: [&str; 7] = [
     "_topics",
     "_waiters",
     "_active",
+    "_consumers",
+    "_messages",
 ];
 
 /// The exposition, parsed: samples by name and labels as written, families by name.

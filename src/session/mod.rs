@@ -196,7 +196,8 @@ impl Session {
         answer::refusal(ticket, &error, CloseReason::Limit, ctx, out)
     }
 
-    /// Answers a request that cannot be served now; the sentence says why.
+    /// Answers a request for which a limit leaves no room, and ends the connection; the sentence
+    /// says which.
     pub fn unavailable(
         &mut self,
         ticket: &Ticket,
@@ -204,9 +205,8 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Turn {
-        self.answered(ctx);
         let error = Answer::error(ErrorCode::ServiceUnavailable).message(sentence);
-        answer(ticket, &error, ctx, out)
+        answer::refusal(ticket, &error, CloseReason::Limit, ctx, out)
     }
 
     /// There is no memory for the rest of a request or message that has come in part.

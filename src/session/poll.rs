@@ -1,9 +1,9 @@
 //! A request that waits for messages (SPEC section 6).
 
-use super::Turn;
-use super::answer::{Answer, answer};
+use super::answer::{Answer, answer, refusal};
 use super::context::Context;
 use super::request::Ticket;
+use super::{CloseReason, Turn};
 use crate::api::error::ErrorCode;
 use crate::api::poll::{PollForm, PollRequest};
 use crate::api::reply::{NextOffset, PollAnswer};
@@ -108,7 +108,7 @@ impl Poll {
     /// Appends the answer that it cannot be served.
     pub(super) fn refuse(self, sentence: &str, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
         let error = Answer::error(ErrorCode::ServiceUnavailable).message(sentence);
-        answer(&self.ticket, &error, ctx, out)
+        refusal(&self.ticket, &error, CloseReason::Limit, ctx, out)
     }
 }
 

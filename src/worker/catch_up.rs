@@ -136,7 +136,8 @@ impl Worker {
                     position: last.position(),
                 }),
         };
-        count(topic, &frames[..taken], store, &self.metrics);
+        let kind = connection.delivery_kind();
+        count(topic, kind, &frames[..taken], store, &self.metrics);
         settle(topic, connection, at, read_to, more || taken < frames.len());
         frames.clear();
         self.frames = frames;
@@ -147,6 +148,7 @@ impl Worker {
 /// Counts what was delivered from the log.
 fn count(
     topic: &mut Subscribed,
+    kind: DeliveryKind,
     delivered: &[Message],
     store: &TopicStore,
     metrics: &WorkerMetrics,
@@ -155,7 +157,7 @@ fn count(
         topic.meter = store.meter(topic.handle);
     }
     if let Some(meter) = &topic.meter {
-        meter.delivered(DeliveryKind::WebSocket, delivered.len() as u64);
+        meter.delivered(kind, delivered.len() as u64);
     }
     let bytes = delivered.iter().map(|message| message.frame().len() as u64);
     metrics.delivered(delivered.len() as u64, bytes.sum());

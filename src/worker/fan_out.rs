@@ -196,7 +196,8 @@ impl Worker {
             bytes_max: self.limits.outbox_bytes_max,
         };
         let (mut next, mut writes) = (job.next, 0);
-        let (mut delivered, mut bytes, mut sent) = (0, 0, 0);
+        let mut delivered = [0; DeliveryKind::ALL.len()];
+        let (mut bytes, mut sent) = (0, 0);
         let last = job.end.min(job.next.saturating_add(LOOKS_PER_JOB));
         while next < last && writes < most {
             let subscriber = topic.subscriber(next);
@@ -219,7 +220,7 @@ impl Worker {
             writes += 1;
             match batch.deliver(connection, subscriber.place(), self.now.monotonic_micros) {
                 Ok(delivery) => {
-                    delivered += delivery.frames as u64;
+                    delivered[connection.delivery_kind() as usize] += delivery.frames as u64;
                     bytes += delivery.bytes as u64;
                     sent += delivery.sent as u64;
                     if delivery.told_gap {
@@ -241,10 +242,15 @@ impl Worker {
         }
         drop(slices);
         job.next = next;
-        self.metrics.delivered(delivered, bytes);
+        let in_all = delivered.iter().sum();
+        self.metrics.delivered(in_all, bytes);
         self.metrics.bytes_sent(sent);
         if let Some(meter) = &topic.meter {
-            meter.delivered(DeliveryKind::WebSocket, delivered);
+            for (kind, delivered) in DeliveryKind::ALL.into_iter().zip(delivered) {
+                if delivered > 0 {
+                    meter.delivered(kind, delivered);
+                }
+            }
         }
         if let Some(oldest) = job.frames.first() {
             let since = self
@@ -252,7 +258,7 @@ impl Worker {
                 .now()
                 .monotonic_micros
                 .saturating_sub(oldest.stored_at());
-            self.metrics.publish_to_delivery(since, delivered);
+            self.metrics.publish_to_delivery(since, in_all);
         }
         writes
     }

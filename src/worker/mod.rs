@@ -224,6 +224,9 @@ impl Worker {
             self.ring_peers();
             self.send_answers();
             self.fan_out();
+            // Polls are answered there, and dead letters published.
+            self.ring_peers();
+            self.send_answers();
             self.flush_touched();
             self.bury();
         }
