@@ -73,7 +73,7 @@ fn redeliveries_have_causes() {
         it.delivered(0, &delivery(3), Instant::now());
     });
     assert_found("lacks an attempt", |it| {
-        it.delivered(0, &delivery(2), Instant::now())
+        it.delivered(0, &delivery(2), Instant::now());
     });
     assert_found("twice", |it| {
         it.delivered(0, &delivery(1), Instant::now());
