@@ -325,7 +325,8 @@ fn a_stream_is_owed_what_it_was_given() {
         let mut lines = Lines::open(server.addr(), query);
         assert_eq!(owed.client().expect_close(), Some(4010));
         assert_eq!(take(&mut lines, 2), [(1, 5), (2, 5)]);
-        server.wait_for_metric("proxy_takeovers_total", &[], 2.0);
+        // Also counted are those that came back before their old connection was known to be gone.
+        assert!(server.metric("proxy_takeovers_total", &[]) >= 2.0);
     });
 }
 

@@ -1,11 +1,12 @@
 //! What comes again to a consumer that is owed its messages, when, and what does not: timeouts, lost
 //! connections, nacks, dead letters, what the history drops and what expires (DESIGN "Delivery modes").
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use test_util::owed::{Death, Delivery, Owed, first_attempts, publish_numbers};
-use test_util::{Client, DEADLINE, Server, with_workers};
+use test_util::{Client, DEADLINE, Server, assert_keys, with_workers};
 
 /// The shortest `ack_timeout`, and how much earlier a clock may show it.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -191,58 +192,73 @@ fn used_up_messages_go_to_the_topic_for_dead_letters() {
 fn what_the_history_drops_is_told_as_a_gap() {
     with_workers(|workers| {
         let server = Server::start(&["--workers", workers, "--max-messages-per-topic", "3"]);
-        for is_live in [true, false] {
-            let topic = if is_live { "live" } else { "late" };
-            let fields = json!({"window": 2});
-            let mut owed = Owed::connect(server.addr(), "c", topic, &fields);
-            let start = owed.subscribed()["positions"][topic].clone();
-            let mut ids = publish_numbers(&server, topic, 0..2);
-            assert_eq!(owed.take(2), first_attempts(0..2));
-            let mut kept = Some(owed);
-            if !is_live {
-                kept.take().map(|owed| owed.die(Death::Close));
-            }
-            for number in 2..10 {
-                ids.extend(publish_numbers(&server, topic, [number]));
-            }
-            let mut owed = kept.unwrap_or_else(|| {
-                let owed = Owed::connect(server.addr(), "c", topic, &fields);
-                assert_eq!(owed.subscribed()["recovered"][topic], false);
-                owed
-            });
-            let lost = gaps_up_to(&mut owed, topic, &ids[6]);
-            assert!(*lost[0].0 >= *start.as_str().expect("an id"), "{lost:?}");
-            for (index, id) in ids.iter().enumerate() {
-                let is_told = lost.iter().any(|(from, to)| from < id && id <= to);
-                assert_eq!(is_told, index < 7, "{index}: {lost:?}");
-            }
-            assert_eq!(owed.take(2), first_attempts(7..9), "the window is free");
-            let gone = owed.confirm(&json!({"message_ids": [ids[0], ids[7]]}));
-            assert_eq!(gone.0, 1, "{gone:?}");
-            assert_eq!(owed.take(1), first_attempts([9]));
-            owed.die(Death::Close);
+        let fields = json!({"window": 2});
+        let mut owed = Owed::connect(server.addr(), "c", "t", &fields);
+        let start = owed.subscribed()["positions"]["t"].clone();
+        let mut ids = publish_numbers(&server, "t", 0..2);
+        assert_eq!(owed.take(2), first_attempts(0..2));
+        owed.die(Death::Close);
+        for number in 2..10 {
+            ids.extend(publish_numbers(&server, "t", [number]));
         }
+        let mut owed = Owed::connect(server.addr(), "c", "t", &fields);
+        assert_eq!(owed.subscribed()["recovered"]["t"], false);
+        let gap = owed.next_event();
+        assert_keys(&gap, &["type", "topic", "from", "to", "reason"]);
+        assert_eq!(
+            (&gap["type"], &gap["topic"], &gap["reason"]),
+            (&json!("gap"), &json!("t"), &json!("trimmed"))
+        );
+        assert!(
+            gap["from"].as_str() >= start.as_str() && gap["from"].as_str() < Some(&ids[0]),
+            "{gap}"
+        );
+        assert_eq!(
+            gap["to"], *ids[6],
+            "what was pending and what follows it are one"
+        );
+        assert_eq!(owed.take(2), first_attempts(7..9), "the window is free");
+        owed.assert_quiet();
+        let late = owed.confirm(&json!({"message_ids": [ids[0], ids[7]]}));
+        assert_eq!((late.0, late.1.len()), (1, 1), "{late:?}");
+        assert_eq!(owed.take(1), first_attempts([9]));
     });
 }
 
-/// The gaps of a topic up to the one that ends with `end`.
-fn gaps_up_to(owed: &mut Owed, topic: &str, end: &str) -> Vec<(String, String)> {
-    let mut gaps = Vec::new();
-    loop {
-        let gap = owed.next_event();
-        assert_eq!(
-            (&gap["type"], &gap["topic"]),
-            (&json!("gap"), &json!(topic)),
-            "{gap}"
-        );
-        assert_eq!(gap["reason"], "trimmed", "{gap}");
-        let [from, to] = ["from", "to"].map(|name| gap[name].as_str().expect("an id").to_owned());
-        let is_last = *to >= *end;
-        gaps.push((from, to));
-        if is_last {
-            return gaps;
+#[test]
+fn what_is_dropped_from_a_live_window_is_told_as_a_gap() {
+    with_workers(|workers| {
+        let server = Server::start(&["--workers", workers, "--max-messages-per-topic", "3"]);
+        let mut owed = Owed::connect(server.addr(), "c", "t", &json!({"window": 2}));
+        let mut ids = publish_numbers(&server, "t", 0..2);
+        assert_eq!(owed.take(2), first_attempts(0..2));
+        for number in 2..10 {
+            ids.extend(publish_numbers(&server, "t", [number]));
         }
-    }
+        // Nothing is acknowledged: what leaves the window was dropped, and is told.
+        let (mut told, mut came) = (BTreeSet::new(), BTreeSet::from([0, 1]));
+        while !came.contains(&8) {
+            let event = owed.next_event();
+            if event["type"] == "message" {
+                let (number, attempt) = Delivery::of(&event).numbered();
+                assert_eq!(attempt, 1, "{event}");
+                assert!(came.insert(number), "{event}");
+                continue;
+            }
+            assert_eq!(
+                (&event["type"], &event["reason"]),
+                (&json!("gap"), &json!("trimmed"))
+            );
+            let is_in =
+                |id: &String| event["from"].as_str() < Some(id) && event["to"].as_str() >= Some(id);
+            for (number, _) in (0..).zip(&ids).filter(|(_, id)| is_in(id)) {
+                assert!(told.insert(number), "{number} twice: {event}");
+            }
+        }
+        owed.assert_quiet();
+        assert_eq!(told, (0..7).collect::<BTreeSet<u64>>(), "came: {came:?}");
+        server.wait_for_metric("proxy_pending_messages", &[], 2.0);
+    });
 }
 
 #[test]

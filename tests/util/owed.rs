@@ -301,7 +301,7 @@ impl Lines {
             }
             let event: Value = serde_json::from_str(&line).expect("a line is JSON");
             match event["type"].as_str() {
-                Some("heartbeat") => {}
+                Some("subscribed" | "heartbeat") => {}
                 // A line is what a WebSocket would have got, with or without its type.
                 None | Some("message") => return Some(Delivery::of(&event)),
                 Some(_) => panic!("no message: {event}"),
