@@ -193,10 +193,51 @@ fn lines_are_the_same_objects() {
         assert_eq!(first["type"], "subscribed", "{first}");
         for topic in ["a", "b"] {
             let published = server.publish(topic, &json!({"n": topic}));
-            let line = lines.next_line();
+            let mut line = lines.next_line();
+            line.as_object_mut().unwrap().remove("offset");
             assert_delivery(&line, &published, &json!({"n": topic}), &Value::Null);
         }
     });
+}
+
+#[test]
+fn lines_of_several_topics_say_where_to_go_on() {
+    let server = Server::start(&["--max-messages-per-topic=2"]);
+    let mut lines = Stream::open_lines(server.addr(), "/api/v1/stream?topics=a,b");
+    let start = text(&lines.next_line()["offset"]).to_owned();
+    server.publish("a", &json!({}));
+    let behind_a = text(&lines.next_line()["offset"]).to_owned();
+    for _ in 0..3 {
+        server.publish("b", &json!({}));
+        lines.next_line();
+    }
+    let path = |offset: &str| format!("/api/v1/stream?topics=a,b&since={offset}");
+    let mut again = Stream::open_lines(server.addr(), &path(&start));
+    let subscribed = again.next_line();
+    assert_eq!(subscribed["recovered"], json!({"a": true, "b": false}));
+    let gap = again.next_line();
+    assert_eq!((&gap["type"], &gap["topic"]), (&json!("gap"), &json!("b")));
+    let mut behind_gap = Stream::open_lines(server.addr(), &path(text(&gap["offset"])));
+    assert_eq!(
+        behind_gap.next_line()["recovered"],
+        json!({"a": true, "b": true})
+    );
+    let mut behind = Stream::open_lines(server.addr(), &path(&behind_a));
+    let topics: Vec<Value> = (0..4)
+        .map(|_| behind.next_line()["topic"].clone())
+        .collect();
+    assert_eq!(
+        topics,
+        [json!(null), json!("b"), json!("b"), json!("b")],
+        "a is known"
+    );
+    // One topic's id says the same.
+    let mut one = Stream::open_lines(server.addr(), "/api/v1/stream?topics=a&since=earliest");
+    assert!(
+        [one.next_line(), one.next_line()]
+            .iter()
+            .all(|line| line.get("offset").is_none())
+    );
 }
 
 #[test]

@@ -147,8 +147,11 @@ impl Stream {
         if let Some(attempt) = attempt {
             part.end -= 1;
             delivery::append_attempt(&mut around, attempt);
+        } else if self.format.tells_offset(&id) {
+            part.end -= 1;
+            around.push(b'}');
         }
-        self.format.end(&mut around);
+        self.format.end_object(&mut around, &id);
         if !self.is_chunked {
             return Wrapping::new(message, part, &around, head_len);
         }

@@ -18,13 +18,30 @@ const RETRY: &[u8] = b"retry: 3000\n";
 
 impl StreamFormat {
     /// Appends what stands in front of the JSON of a message. `id` is the message id or the cursor
-    /// from which to go on behind it; [`StreamFormat::end`] follows the JSON.
+    /// from which to go on behind it; [`StreamFormat::end_object`] follows the JSON.
     pub fn begin_message(self, out: &mut Vec<u8>, id: &[u8]) {
         self.begin(out, id, b"message");
     }
 
-    /// Appends what stands behind the JSON of an object.
-    pub fn end(self, out: &mut Vec<u8>) {
+    /// Whether the object itself says where to go on behind it: a line has nothing else to say it
+    /// with, and of several topics no message id tells it.
+    pub fn tells_offset(self, id: &[u8]) -> bool {
+        self == StreamFormat::Lines && id.starts_with(b"cur_")
+    }
+
+    /// Appends what stands behind the JSON of an object, whose `}` is the last byte of `out` where
+    /// it [tells the offset](StreamFormat::tells_offset).
+    pub fn end_object(self, out: &mut Vec<u8>, id: &[u8]) {
+        if self.tells_offset(id) {
+            out.pop();
+            out.extend_from_slice(b",\"offset\":\"");
+            out.extend_from_slice(id);
+            out.extend_from_slice(b"\"}");
+        }
+        self.end(out);
+    }
+
+    fn end(self, out: &mut Vec<u8>) {
         out.extend_from_slice(match self {
             StreamFormat::Events => b"\n\n",
             StreamFormat::Lines => b"\n",
@@ -47,14 +64,14 @@ impl StreamFormat {
         }
         self.begin(out, id, b"subscribed");
         reply::subscribed(out, topics, session_id, timestamp, Some(resumes));
-        self.end(out);
+        self.end_object(out, id);
     }
 
     /// Appends a gap. `id` is where to go on behind it.
     pub fn gap(self, out: &mut Vec<u8>, id: &[u8], topic: &str, gap: &Gap) {
         self.begin(out, id, b"gap");
         reply::gap(out, topic, gap);
-        self.end(out);
+        self.end_object(out, id);
     }
 
     /// Appends the last word: what a WebSocket's close frame would say.
@@ -113,8 +130,8 @@ mod tests {
         }];
         format.subscribed(&mut out, b"ID0", ["a"], "sess_1", NOW, &resumes);
         format.begin_message(&mut out, b"ID1");
-        out.extend_from_slice(b"{}");
-        format.end(&mut out);
+        out.extend_from_slice(b"{\"k\":1}");
+        format.end_object(&mut out, b"cur_1");
         let lost = Gap {
             from: id(),
             to: id(),
@@ -133,7 +150,7 @@ mod tests {
             "retry: 3000\nid: ID0\nevent: subscribed\ndata: {\"type\":\"subscribed\","
         ));
         assert!(events[0].ends_with(r#""recovered":{"a":true}}"#));
-        assert_eq!(events[1], "id: ID1\nevent: message\ndata: {}");
+        assert_eq!(events[1], "id: ID1\nevent: message\ndata: {\"k\":1}");
         assert!(events[2].starts_with("id: ID2\nevent: gap\ndata: {\"type\":\"gap\","));
         assert_eq!(events[3..], [": heartbeat", ""]);
     }
@@ -147,6 +164,8 @@ mod tests {
             .collect();
         assert_eq!(types[0], "subscribed");
         assert!(types[1].is_null());
+        let message = all(StreamFormat::Lines).lines().nth(1).map(str::to_owned);
+        assert_eq!(message.as_deref(), Some(r#"{"k":1,"offset":"cur_1"}"#));
         assert_eq!(types[2..], ["gap", "heartbeat"]);
     }
 }
