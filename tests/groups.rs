@@ -131,40 +131,37 @@ fn unsubscribing_moves_at_once() {
 fn a_message_that_moved_cannot_be_acknowledged_by_its_old_member() {
     with_workers(|workers| {
         let server = Server::start(&["--workers", workers]);
-        // Two that both time out: each message moves between them as long as nobody acknowledges.
-        let fields = json!({"group": "g", "window": 1, "ack_timeout": 1});
-        let mut slow = Owed::connect(server.addr(), "slow", "t", &fields);
-        let id = publish_numbers(&server, "t", [0]).remove(0);
-        assert_eq!(slow.take(1), [(0, 1)]);
-        let fields = json!({"group": "g", "window": 1});
-        let mut other = Owed::connect(server.addr(), "other", "t", &fields);
-        let mut attempt = 1;
-        // It may come to the slow one again, which then waits for its timeout once more.
-        let moved = loop {
-            if let Some(message) = other.message_within(Duration::from_millis(50)) {
-                break message;
-            }
-            if let Some(message) = slow.message_within(Duration::from_millis(50)) {
-                attempt += 1;
-                assert_eq!(message.numbered(), (0, attempt));
-                assert!(attempt < 20, "never given to another member");
-            }
-        };
-        assert_eq!(moved.numbered(), (0, attempt + 1));
-        let reassigned = (0, vec![(id.clone(), "REASSIGNED".to_owned())]);
-        assert_eq!(slow.confirm(&json!({"message_id": id})), reassigned);
-        let by_http = json!({"message_ids": [id], "client_id": "slow"});
+        // One client on two connections, each of which holds all it may.
+        let mut goes = member(&server, "old", 1);
+        let mut ids = publish_numbers(&server, "t", [0]);
+        assert_eq!(goes.take(1), [(0, 1)]);
+        let mut stays = member(&server, "old", 1);
+        ids.extend(publish_numbers(&server, "t", [1]));
+        assert_eq!(stays.take(1), [(1, 1)]);
+        let mut other = member(&server, "new", 10);
+        goes.die(Death::Reset);
+        assert_eq!(other.take(1), [(0, 2)]);
+
+        let moved = ids[0].as_str();
+        let reassigned = (0, vec![(moved.to_owned(), "REASSIGNED".to_owned())]);
+        assert_eq!(stays.confirm(&json!({"message_id": moved})), reassigned);
+        let by_http = json!({"message_ids": [moved], "client_id": "old"});
         assert_eq!(post_ack(server.addr(), &by_http), reassigned);
-        slow.nack(&id, 0.0);
-        slow.assert_quiet();
+        stays.nack(moved, 0.0);
+        stays.assert_quiet();
         other.assert_quiet();
-        other.settle(&[&id]);
-        let late = other.confirm(&json!({"message_id": id}));
-        assert_eq!(late, (0, vec![(id.clone(), "NOT_PENDING".to_owned())]));
-        let refused = [("result", "reassigned")];
-        server.wait_for_metric("proxy_acks_total", &refused, 2.0);
-        server.wait_for_metric("proxy_acks_total", &[("result", "acknowledged")], 1.0);
-        server.wait_for_metric("proxy_acks_total", &[("result", "not_pending")], 1.0);
+        stays.settle(&[&ids[1]]);
+        other.settle(&[moved]);
+        let late = (0, vec![(moved.to_owned(), "NOT_PENDING".to_owned())]);
+        assert_eq!(other.confirm(&json!({"message_id": moved})), late);
+        for (result, count) in [
+            ("reassigned", 2.0),
+            ("acknowledged", 2.0),
+            ("not_pending", 1.0),
+        ] {
+            server.wait_for_metric("proxy_acks_total", &[("result", result)], count);
+        }
+        server.wait_for_metric("proxy_pending_messages", &[], 0.0);
     });
 }
 
