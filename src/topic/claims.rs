@@ -52,7 +52,7 @@ impl TopicStore {
         }
         let consumers = topic.consumers.as_ref();
         let resumed = consumers.is_some_and(|it| it.contains(consumer)) && !reset;
-        let (place, mut gap) = self.place(topic, start);
+        let (place, gap) = self.place(topic, start);
         topic.consumers.get_or_insert_default();
         let seating = self.with_consumers(topic, |consumers, history| {
             if !consumers.contains(consumer) {
@@ -63,13 +63,12 @@ impl TopicStore {
             consumers.seat(consumer, member, rules, history)
         });
         let seating = seating.flatten().expect("added under this lock");
-        if resumed {
-            gap = seating.lost.map(|lost| self.gap_of(topic.hash, lost));
-        }
+        let gap = gap.filter(|_| !resumed);
         Ok(Attached {
             subscribed: self.enter(topic, handle, worker, vacant, (seating.place, gap)),
             replaced: seating.replaced,
             resumed,
+            misses: resumed && seating.misses,
         })
     }
 

@@ -15,6 +15,7 @@ pub(super) struct Joined {
     pub(super) name: TopicName,
     local: LocalTopic,
     resume: MessageId,
+    recovered: bool,
     pub(super) gap: Option<Gap>,
 }
 
@@ -24,7 +25,7 @@ impl Joined {
         let resumes = joined.iter().map(|topic| Resume {
             topic: topic.name.as_str(),
             position: topic.resume,
-            recovered: topic.gap.is_none(),
+            recovered: topic.recovered,
         });
         resumes.collect()
     }
@@ -124,12 +125,14 @@ impl Worker {
         let vacant = self.topics.vacant();
         let store = &self.shared.store;
         let result = match terms.delivery {
-            None => store.subscribe(name, self.index, vacant, start),
+            None => store
+                .subscribe(name, self.index, vacant, start)
+                .map(|subscribed| (subscribed, false)),
             Some(delivery) => self.attach(key, name, vacant, start, delivery),
         };
         self.metrics
             .storage_operation(StorageOperation::Subscribe, result.is_ok(), 1);
-        let subscribed = result.map_err(|error| refusal_of(&error))?;
+        let (subscribed, misses) = result.map_err(|error| refusal_of(&error))?;
         if let Some(read) = subscribed.newly_interested {
             self.topics.insert(Subscribed::new(subscribed.handle, read));
         }
@@ -159,6 +162,7 @@ impl Worker {
             name: subscribed.name,
             local: subscribed.local,
             resume: subscribed.resume,
+            recovered: subscribed.gap.is_none() && !misses,
             gap: subscribed.gap,
         })
     }
@@ -184,6 +188,7 @@ impl Worker {
             name: name.clone(),
             local: at.topic,
             resume,
+            recovered: true,
             gap: None,
         }
     }

@@ -24,7 +24,8 @@ impl Worker {
         }
     }
 
-    /// Seats a connection at a consumer of a topic. Who sat there and has to go is told.
+    /// Seats a connection at a consumer of a topic. Who sat there and has to go is told. Says also
+    /// whether the consumer misses something, of which its first claim tells.
     pub(super) fn attach(
         &mut self,
         key: ConnectionKey,
@@ -32,7 +33,7 @@ impl Worker {
         vacant: LocalTopic,
         start: Start,
         delivery: &AtLeastOnce,
-    ) -> Result<Subscribed, StoreError> {
+    ) -> Result<(Subscribed, bool), StoreError> {
         let client: Arc<str> = delivery.client_id.as_ref().into();
         let consumer = match &delivery.group {
             Some(group) => ConsumerName::Group(group.as_ref().into()),
@@ -79,7 +80,7 @@ impl Worker {
             self.metrics.taken_over();
             self.call(seat, subscribed.handle);
         }
-        Ok(subscribed)
+        Ok((subscribed, attached.misses))
     }
 
     /// Has the connection of a seat ask for its messages.

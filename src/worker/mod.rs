@@ -229,6 +229,8 @@ impl Worker {
             self.send_answers();
             self.flush_touched();
             self.bury();
+            // What members of a group leave behind is for others.
+            self.ring_peers();
         }
         Ok(())
     }

@@ -52,8 +52,13 @@ impl Consumer {
         })
     }
 
+    /// Whether the next claim has to tell of something that the log dropped.
+    pub(super) fn misses(&self, lost: Place) -> bool {
+        self.place.sequence < lost.sequence || self.pending.first_up_to(lost.position).is_some()
+    }
+
     /// The position goes on behind what the log lost before it was handed out.
-    pub(super) fn skip_lost(&mut self, lost: Place) -> Option<Lost> {
+    fn skip_lost(&mut self, lost: Place) -> Option<Lost> {
         if self.place.sequence >= lost.sequence {
             return None;
         }

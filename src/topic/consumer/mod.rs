@@ -90,6 +90,9 @@ pub struct Attached {
     pub replaced: Option<Seat>,
     /// A durable position was used instead of the start that was asked for.
     pub resumed: bool,
+    /// The log has dropped some of what that position, or what was pending, still wanted: the first
+    /// claim tells the gaps.
+    pub misses: bool,
 }
 
 /// A message that was handed out.

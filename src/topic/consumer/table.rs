@@ -19,8 +19,8 @@ pub(in crate::topic) struct Seating {
     pub(in crate::topic) place: Place,
     /// Who lost the seat.
     pub(in crate::topic) replaced: Option<Seat>,
-    /// What the consumer missed since it was here last, if its position was used.
-    pub(in crate::topic) lost: Option<Lost>,
+    /// The log has dropped something that the consumer was not given, or has not acknowledged.
+    pub(in crate::topic) misses: bool,
 }
 
 /// Consumers of one topic.
@@ -86,7 +86,7 @@ impl Consumers {
     ) -> Option<Seating> {
         let is_client = matches!(name, ConsumerName::Client(_));
         self.with(name, |consumer| {
-            let lost = consumer.skip_lost(history.lost());
+            let misses = consumer.misses(history.lost());
             let replaced = if is_client {
                 consumer.take_over(member, rules)
             } else {
@@ -96,7 +96,7 @@ impl Consumers {
             Seating {
                 place: consumer.place,
                 replaced,
-                lost,
+                misses,
             }
         })
     }

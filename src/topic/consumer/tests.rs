@@ -299,18 +299,29 @@ fn what_history_drops_is_told_once_and_leaves_the_window() {
 }
 
 #[test]
-fn a_gap_met_when_resuming_is_told_then() {
+fn what_was_missed_is_one_gap_of_the_first_claim() {
     let mut bench = Bench::with(|limits| limits.history.messages_max = 1);
     let (anna, seat) = (client("anna"), member("anna", 0, 1));
     bench.attach(&anna, &seat, RULES);
+    bench.publish(1);
+    let (_, claims) = bench.claim(&anna, &seat);
+    assert_eq!(pairs(&claims.messages), [(1, 1)]);
     bench.detach(&anna, &seat);
     bench.store.unsubscribe(bench.handle(), 0);
     let ids = bench.publish(3);
     let attached = bench.attach(&anna, &seat, RULES);
-    assert_eq!(attached.subscribed.gap.unwrap().to, ids[1]);
+    assert!(attached.misses && attached.subscribed.gap.is_none());
     let (_, claims) = bench.claim(&anna, &seat);
-    assert!(claims.gaps.is_empty());
-    assert_eq!(pairs(&claims.messages), [(3, 1)]);
+    let [gap] = claims.gaps[..] else {
+        panic!(
+            "what was pending and what follows are one: {:?}",
+            claims.gaps
+        );
+    };
+    assert_eq!(gap.to, ids[1]);
+    assert_eq!(pairs(&claims.messages), [(4, 1)]);
+    bench.detach(&anna, &seat);
+    assert!(!bench.attach(&anna, &seat, RULES).misses, "told once");
 }
 
 #[test]
