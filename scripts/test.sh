@@ -41,4 +41,7 @@ scripts/conformance.sh --short
 step "the first service's examples, with their text unchanged"
 scripts/examples.sh
 
+step "the relay client's package, unchanged"
+scripts/relay-client.sh
+
 step "all passed"

@@ -10,7 +10,7 @@ extern crate pulsar_proxy;
 use conversation::{Conversation, SECOND};
 use libfuzzer_sys::fuzz_target;
 use pulsar_proxy::api::origin::AccessPolicy;
-use pulsar_proxy::session::CloseReason;
+use pulsar_proxy::session::{CloseReason, Session};
 
 #[path = "../../../src/session/tests/conversation.rs"]
 mod conversation;
@@ -132,6 +132,10 @@ fn end(mut conversation: Conversation) {
     }
     if conversation.closed.is_none() && conversation.now.monotonic_micros & 2 == 0 {
         conversation.crowd_out();
+    }
+    // A stream goes on as long as its client is there.
+    if matches!(conversation.session, Session::Stream(_)) && conversation.closed.is_none() {
+        conversation.end(CloseReason::Draining, "draining");
     }
     conversation.pass(200 * SECOND);
     assert!(conversation.is_over, "nobody stays for ever");
