@@ -276,6 +276,22 @@ fn a_restart_lets_old_ids_start_at_the_oldest() {
     assert_eq!(ids(&answer["messages"]), [text(&new)]);
 }
 
+#[test]
+fn a_gap_that_it_cannot_tell_is_no_reason_to_answer() {
+    // Else its client, which has nothing to go on from, would ask again and again.
+    let before = Server::start(&[]);
+    let old = before.publish("t", &json!({}))["message_id"].clone();
+    drop(before);
+    let server = Server::start(&[]);
+    let body = json!({"topics": ["t"], "since": {"t": old}, "timeout": 60});
+    let mut http = send(&server, &body);
+    wait_for_waiters(&server, 1);
+    assert!(!http.has_answer());
+    let published = server.publish("t", &json!({}));
+    let answer = check_relay(&http.read_response());
+    assert_eq!(answer["messages"][0]["message_id"], published["message_id"]);
+}
+
 fn send(server: &Server, body: &Value) -> Http {
     let mut http = Http::open(server.addr());
     let headers = [("Content-Type", "application/json")];

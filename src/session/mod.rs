@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   Http ──upgrade──► WebSocket
+//!     ├───stream────► Stream
 //!     │                  │
 //!     └──► Closing ◄─────┘     all is said; what still comes is thrown away
 //! ```
@@ -323,7 +324,7 @@ impl Session {
         self.poll_bounds().is_some()
     }
 
-    /// How many messages the poll that waits takes; `None` without one.
+    /// What the poll that waits takes; `None` without one.
     pub fn poll_bounds(&self) -> Option<PollBounds> {
         match self {
             Session::Http(http) => http.polling().map(Poll::bounds),

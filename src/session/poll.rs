@@ -18,13 +18,15 @@ pub(super) struct Poll {
     until: u64,
 }
 
-/// How many messages a poll takes.
+/// What a poll takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PollBounds {
     /// Of one topic.
     pub per_topic: usize,
     /// Of all topics together.
     pub in_all: usize,
+    /// Its answer tells gaps, which are reason enough for one.
+    pub tells_gaps: bool,
 }
 
 /// What a poll is answered with; nothing at all means that its time is up.
@@ -57,7 +59,7 @@ impl Poll {
         self.until
     }
 
-    /// How many messages it takes.
+    /// What it takes.
     pub(super) fn bounds(&self) -> PollBounds {
         PollBounds {
             per_topic: self.limit,
@@ -65,6 +67,7 @@ impl Poll {
                 PollForm::Query => self.limit,
                 PollForm::Relay => usize::MAX,
             },
+            tells_gaps: self.form == PollForm::Query,
         }
     }
 

@@ -178,6 +178,9 @@ impl Worker {
             }
         }
         found.merge(&strands, bounds.in_all, batch.bytes_max);
+        if !bounds.tells_gaps {
+            found.gaps.clear();
+        }
         found
     }
 

@@ -25,6 +25,7 @@ impl Conversation {
             places.push(self.store.id(reading.topic, reading.place.position));
             messages.extend(read.into_iter().map(|message| (message, None)));
         }
+        let gaps = if bounds.tells_gaps { gaps } else { &[] };
         if messages.is_empty() && gaps.is_empty() && !is_over {
             return Turn::default();
         }
