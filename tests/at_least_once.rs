@@ -251,6 +251,26 @@ fn nobody_else_is_replaced() {
 }
 
 #[test]
+fn the_place_to_go_on_at_is_behind_what_was_given() {
+    with_workers(|workers| {
+        let server = Server::start(&["--workers", workers]);
+        let ids = publish_numbers(&server, "t", 0..3);
+        let query = "topics=t&client_id=p&delivery_mode=at_least_once&since=earliest&timeout=0";
+        for (limit, last) in [(2, 1), (1, 2)] {
+            let answer = server.get(&format!("/api/v1/poll?{query}&limit={limit}"));
+            assert_eq!(answer.json()["next_offset"], *ids[last], "{answer:?}");
+        }
+        let mut owed = Owed::connect(server.addr(), "c", "t", &json!({"offset": "earliest"}));
+        assert_eq!(owed.take(3), first_attempts(0..3));
+        let again = json!({"type": "subscribe", "topics": ["t"], "client_id": "c",
+            "delivery_mode": "at_least_once"});
+        owed.client().send(&again);
+        let reply = owed.client().read_json();
+        assert_eq!(reply["positions"]["t"], *ids[2], "{reply}");
+    });
+}
+
+#[test]
 fn a_poll_is_owed_what_it_was_given() {
     with_workers(|workers| {
         let server = Server::start(&["--workers", workers]);

@@ -252,6 +252,7 @@ fn an_accept_header_is_read_as_a_list() {
             "application/x-ndjson",
         ),
         ("Application/X-NDJSON;q=0.9", "application/x-ndjson"),
+        ("application/x-ndjson; q=0.0, */*", "text/event-stream"),
         ("text/html", "text/event-stream"),
     ] {
         let stream = Stream::open_with(server.addr(), path, &[("Accept", accept)]);

@@ -129,9 +129,9 @@ fn plan_publish(head: &RequestHead<'_>, plan: fn(Option<Key>) -> Plan) -> Plan {
 /// A client that accepts lines gets lines; any other gets events.
 fn plan_stream(head: &RequestHead<'_>) -> Plan {
     let wants_lines = head.headers.list("accept").any(|range| {
-        let name = range.split(|byte| *byte == b';').next();
-        let name = name.unwrap_or_default().trim_ascii();
-        name.eq_ignore_ascii_case(b"application/x-ndjson")
+        let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let name = parts.next().unwrap_or_default();
+        name.eq_ignore_ascii_case(b"application/x-ndjson") && !parts.any(refuses)
     });
     let format = if wants_lines {
         StreamFormat::Lines
@@ -143,6 +143,11 @@ fn plan_stream(head: &RequestHead<'_>) -> Plan {
         Ok(request) => Plan::Stream(format, Box::new(request)),
         Err(errors) => Plan::invalid(&errors),
     }
+}
+
+/// A weight of zero: what has it is not acceptable (RFC 9110, section 12.4.2).
+fn refuses(parameter: &[u8]) -> bool {
+    matches!(parameter, [b'q' | b'Q', b'=', b'0', rest @ ..] if rest.iter().all(|byte| b".0".contains(byte)))
 }
 
 /// Those that are answered on the last places (SPEC section 14).

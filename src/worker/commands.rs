@@ -81,7 +81,7 @@ impl Worker {
             }
             let known = self.subscription(key, name);
             let result = match known {
-                Some(at) => Ok(self.standing(at, name)),
+                Some(at) => Ok(self.standing(key, at, name)),
                 None => self.join(key, name, request.offset.start(name), &terms),
             };
             match result {
@@ -168,7 +168,7 @@ impl Worker {
     }
 
     /// What there is to tell of a subscription that the connection has already.
-    fn standing(&mut self, at: SubscriptionRef, name: &TopicName) -> Joined {
+    fn standing(&mut self, key: ConnectionKey, at: SubscriptionRef, name: &TopicName) -> Joined {
         let topic = self.topics.get_mut(at.topic);
         let place = topic.map_or_else(Default::default, |topic| {
             // What a job still holds for it, it has not been given.
@@ -184,10 +184,13 @@ impl Worker {
         });
         let hash = TopicHash::of(name.as_str());
         let resume = self.shared.store.id(hash, place.position);
+        // An at-least-once consumer is not moved by news, but by what it claims.
+        let mut seats = self.seats.of(key).iter();
+        let seat = seats.find(|seat| seat.local == at.topic);
         Joined {
             name: name.clone(),
             local: at.topic,
-            resume,
+            resume: seat.map_or(resume, |seat| seat.place),
             recovered: true,
             gap: None,
         }

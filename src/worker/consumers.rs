@@ -173,6 +173,7 @@ impl Worker {
         for dead in &claims.dead {
             self.put_aside(seat, dead);
         }
+        seat.reached(claims);
         Some(claim)
     }
 

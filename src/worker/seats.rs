@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::slots::ConnectionKey;
-use crate::topic::{ConsumerName, LocalTopic, MessageId, TopicHandle, TopicHash, TopicName};
+use crate::topic::{
+    Claims, ConsumerName, LocalTopic, MessageId, TopicHandle, TopicHash, TopicName,
+};
 
 /// A connection's seat at a consumer of one topic.
 #[derive(Debug)]
@@ -17,12 +19,22 @@ pub(super) struct SeatAt {
     pub(super) consumer: ConsumerName,
     /// For whom messages are pending.
     pub(super) client: Arc<str>,
-    /// Where the consumer stood when it was taken.
+    /// How far the consumer has been given messages, as far as this connection knows.
     pub(super) place: MessageId,
     /// When to claim without news, in monotonic microseconds.
     pub(super) next_due: u64,
     /// There is more to claim as soon as there is room for it.
     pub(super) has_more: bool,
+}
+
+impl SeatAt {
+    /// Moves the place behind what was claimed. What is given again is not above it.
+    pub(super) fn reached(&mut self, claims: &Claims) {
+        let messages = claims.messages.iter().map(|it| it.message.position());
+        let gaps = claims.gaps.iter().map(|gap| gap.to.position);
+        let reached = messages.chain(gaps).max();
+        self.place.position = self.place.position.max(reached.unwrap_or_default());
+    }
 }
 
 /// The seats of all connections.
