@@ -91,6 +91,29 @@ fn what_a_lost_member_held_moves_at_once() {
     });
 }
 
+/// The connection of the lost member and those of the others are served by different threads as
+/// often as not, and all of these sleep: whoever buries the one must wake the others.
+#[test]
+fn what_a_lost_member_held_wakes_who_sleeps() {
+    const TURNS: u32 = 16;
+    let server = Server::start(&["--workers", "4"]);
+    let mut waited = Duration::ZERO;
+    for turn in 0..TURNS {
+        let mut goes = member(&server, "goes", 10);
+        let ids = publish_numbers(&server, "t", [u64::from(turn)]);
+        goes.take(1);
+        let mut stays = member(&server, "stays", 10);
+        stays.assert_quiet();
+        let began = Instant::now();
+        goes.die(Death::Reset);
+        stays.take(1);
+        waited += began.elapsed();
+        stays.settle(&[&ids[0]]);
+        stays.die(Death::Close);
+    }
+    assert!(waited < TURNS * Duration::from_millis(100), "{waited:?}");
+}
+
 #[test]
 fn what_a_lost_member_held_is_shared_by_the_others() {
     with_workers(|workers| {
