@@ -399,6 +399,38 @@ fn a_consumer_of_an_empty_topic_is_remembered() {
 }
 
 #[test]
+fn a_topic_with_much_to_read_does_not_starve_another() {
+    with_workers(|workers| {
+        let server = Server::start(&[
+            "--workers",
+            workers,
+            "--outbox-bytes-max",
+            "64KiB",
+            "--max-message-size",
+            "32KiB",
+        ]);
+        for first in (0..3000).step_by(100) {
+            publish_numbers(&server, "busy", first..first + 100);
+        }
+        publish_numbers(&server, "calm", [0]);
+        let mut client = Client::connect(server.addr());
+        client.send(&json!({
+            "type": "subscribe", "topics": ["busy", "calm"], "client_id": "c",
+            "offset": "earliest", "delivery_mode": "at_least_once", "window": 10_000,
+        }));
+        let mut before = 0;
+        loop {
+            let event = client.read_json();
+            if event["topic"] == "calm" {
+                break;
+            }
+            before += usize::from(event["topic"] == "busy");
+        }
+        assert!(before < 1000, "came behind {before} others");
+    });
+}
+
+#[test]
 fn a_poll_of_many_topics_takes_no_more_than_its_answer_may_hold() {
     const TOPICS: usize = 8;
     let server = Server::start(&["--outbox-bytes-max", "64KiB", "--max-message-size", "48KiB"]);
