@@ -9,7 +9,7 @@ use test_util::owed::{
     Death, Delivery, Lines, Owed, first_attempts, post_ack, publish_numbers, subscribe,
 };
 use test_util::wire::{CLOSE, FIN, TEXT};
-use test_util::{Client, DEADLINE, Event, Server, Wire, assert_keys, with_workers};
+use test_util::{Client, DEADLINE, Event, Http, Server, Wire, assert_keys, with_workers};
 
 /// The shortest `ack_timeout`, and how much earlier a clock may show it.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -416,4 +416,61 @@ fn a_consumer_of_an_empty_topic_is_remembered() {
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({}));
         assert_eq!(owed.take(2), first_attempts(0..2));
     });
+}
+
+#[test]
+fn a_topic_with_much_to_read_does_not_starve_another() {
+    with_workers(|workers| {
+        let server = Server::start(&[
+            "--workers",
+            workers,
+            "--outbox-bytes-max",
+            "64KiB",
+            "--max-message-size",
+            "32KiB",
+        ]);
+        for first in (0..3000).step_by(100) {
+            publish_numbers(&server, "busy", first..first + 100);
+        }
+        publish_numbers(&server, "calm", [0]);
+        let mut client = Client::connect(server.addr());
+        client.send(&json!({
+            "type": "subscribe", "topics": ["busy", "calm"], "client_id": "c",
+            "offset": "earliest", "delivery_mode": "at_least_once", "window": 10_000,
+        }));
+        let mut before = 0;
+        loop {
+            let event = client.read_json();
+            if event["topic"] == "calm" {
+                break;
+            }
+            before += usize::from(event["topic"] == "busy");
+        }
+        assert!(before < 1000, "came behind {before} others");
+    });
+}
+
+#[test]
+fn a_poll_of_many_topics_takes_no_more_than_its_answer_may_hold() {
+    const TOPICS: usize = 8;
+    let server = Server::start(&["--outbox-bytes-max", "64KiB", "--max-message-size", "48KiB"]);
+    let topics: Vec<String> = (0..TOPICS).map(|index| format!("t{index}")).collect();
+    for topic in &topics {
+        server.publish(topic, &json!({"padding": "x".repeat(40_000)}));
+    }
+    let (mut http, mut came) = (Http::open(server.addr()), 0);
+    while came < TOPICS {
+        let query = format!(
+            "topics={}&since=earliest&client_id=c&delivery_mode=at_least_once&limit=100&timeout=1",
+            topics.join(",")
+        );
+        let response = http.get(&format!("/api/v1/poll?{query}"));
+        let bytes = response.body.len();
+        assert!(bytes < 96 * 1024, "{bytes} bytes");
+        let answer = response.json();
+        let messages = answer["messages"].as_array().unwrap().len();
+        assert!(messages > 0, "{answer}");
+        came += messages;
+        assert_eq!(answer["has_more"], came < TOPICS);
+    }
 }

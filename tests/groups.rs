@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use test_util::owed::{Death, Lines, Owed, post_ack, publish_numbers, subscribe};
-use test_util::{Client, Server, with_workers};
+use test_util::{Client, Http, Server, with_workers};
 
 /// How soon what a lost member held must have come to another.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -89,6 +89,29 @@ fn what_a_lost_member_held_moves_at_once() {
         server.wait_for_metric("proxy_redeliveries_total", &[], 1200.0);
         assert_eq!(server.metric("proxy_takeovers_total", &[]), 0.0);
     });
+}
+
+/// The connection of the lost member and those of the others are served by different threads as
+/// often as not, and all of these sleep: whoever buries the one must wake the others.
+#[test]
+fn what_a_lost_member_held_wakes_who_sleeps() {
+    const TURNS: u32 = 16;
+    let server = Server::start(&["--workers", "4"]);
+    let mut waited = Duration::ZERO;
+    for turn in 0..TURNS {
+        let mut goes = member(&server, "goes", 10);
+        let ids = publish_numbers(&server, "t", [u64::from(turn)]);
+        goes.take(1);
+        let mut stays = member(&server, "stays", 10);
+        stays.assert_quiet();
+        let began = Instant::now();
+        goes.die(Death::Reset);
+        stays.take(1);
+        waited += began.elapsed();
+        stays.settle(&[&ids[0]]);
+        stays.die(Death::Close);
+    }
+    assert!(waited < TURNS * Duration::from_millis(100), "{waited:?}");
 }
 
 #[test]
@@ -278,5 +301,30 @@ fn a_stream_can_be_a_member() {
             .collect();
         assert_eq!(again, BTreeSet::from([2]));
         owed.assert_quiet();
+    });
+}
+
+#[test]
+fn a_waiting_poll_gets_what_another_member_has_put_off() {
+    with_workers(|workers| {
+        let server = Server::start(&["--workers", workers]);
+        let mut goes = member(&server, "goes", 10);
+        let ids = publish_numbers(&server, "t", [0]);
+        assert_eq!(goes.take(1), [(0, 1)]);
+        let query = "topics=t&client_id=p&group=g&timeout=20";
+        let mut http = Http::open(server.addr());
+        http.send(http.encode("GET", &format!("/api/v1/poll?{query}"), &[], b""));
+        server.wait_for_metric("proxy_poll_waiters", &[], 1.0);
+        let began = Instant::now();
+        goes.nack(&ids[0], 1.0);
+        goes.assert_quiet();
+        goes.die(Death::Close);
+        let answer = http.read_response().json();
+        assert_eq!(answer["messages"][0]["message_id"], ids[0], "{answer}");
+        assert!(
+            began.elapsed() < AT_ONCE + Duration::from_secs(1),
+            "{:?}",
+            began.elapsed()
+        );
     });
 }

@@ -281,3 +281,23 @@ fn what_expires_leaves_without_a_word() {
         owed.assert_quiet();
     });
 }
+
+#[test]
+fn a_poll_looks_behind_what_is_used_up() {
+    with_workers(|workers| {
+        let server = Server::start(&["--workers", workers]);
+        let fields = json!({"max_deliveries": 1});
+        let mut owed = Owed::connect(server.addr(), "c", "t", &fields);
+        publish_numbers(&server, "t", 0..20);
+        assert_eq!(owed.take(20), first_attempts(0..20));
+        owed.die(Death::Close);
+        server.wait_for_metric("proxy_websocket_connections_active", &[], 0.0);
+        let ids = publish_numbers(&server, "t", [20]);
+        let began = Instant::now();
+        let query = "topics=t&client_id=c&delivery_mode=at_least_once&max_deliveries=1&limit=2";
+        let answer = server.get(&format!("/api/v1/poll?{query}")).json();
+        assert_eq!(answer["messages"][0]["message_id"], ids[0], "{answer}");
+        assert!(began.elapsed() < TIMEOUT, "{:?}", began.elapsed());
+        server.wait_for_metric("proxy_dead_letters_total", &[("outcome", "dropped")], 20.0);
+    });
+}

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use test_util::checker::{Ledger, Publisher, Reader};
+use test_util::owed::publish_numbers;
+use test_util::stream::Stream;
 use test_util::{Client, DEADLINE, Event, Server, wait_until, with_workers};
 
 const MIB: u64 = 1024 * 1024;
@@ -60,6 +62,34 @@ fn a_subscriber_that_never_reads_is_cut_off_and_costs_no_more_than_its_bounds() 
             "{end:?}"
         );
         server.wait_for_metric("proxy_websocket_connections_active", &[], 0.0);
+    });
+}
+
+/// What stands around the messages of a stream is its own, and with a cursor larger than these.
+#[test]
+fn a_stream_that_nobody_reads_counts_in_memory_and_ends_after_a_while() {
+    with_workers(|workers| {
+        let flags = ["--ws-idle-timeout", "5s", "--ws-ping-interval", "1s"];
+        let server = Server::start(&[&["--workers", workers][..], &flags].concat());
+        let topics: Vec<String> = (0..50).map(|index| format!("t{index}")).collect();
+        let path = format!("/api/v1/stream?topics={}&on_lag=skip", topics.join(","));
+        let mut stuck = Stream::open(server.addr(), &path);
+        stuck.expect_event("subscribed");
+        for first in (0..10_000).step_by(100) {
+            publish_numbers(&server, "t0", first..first + 100);
+        }
+        server.wait_for_metric("proxy_lagging_subscriptions_total", &[], 1.0);
+        let beside = |page: &str| {
+            let sum = |name| test_util::metrics::sum(page, name, &[]);
+            sum("proxy_memory_used_bytes") - sum("proxy_store_bytes")
+        };
+        let held = beside(&server.metrics());
+        assert!(held > MIB as f64 / 2.0, "{held} bytes");
+        // The gauges of a worker are up to a second old.
+        server.wait_for_metric("proxy_streams_active", &[], 1.0);
+        server.wait_for_metric("proxy_streams_active", &[], 0.0);
+        let left = beside(&server.metrics());
+        assert!(left < MIB as f64 / 4.0, "{left} bytes");
     });
 }
 

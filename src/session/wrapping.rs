@@ -43,6 +43,11 @@ impl Wrapping {
         self.around.len() + self.part.len()
     }
 
+    /// How much memory it takes beside the message.
+    pub fn own_bytes(&self) -> usize {
+        size_of::<Wrapping>() + self.around.len()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -233,19 +233,23 @@ impl Worker {
     }
 
     /// When a connection that takes nothing is given up: a consumer that is behind and wants to be
-    /// disconnected, or a client that does not read its answers.
+    /// disconnected, a stream that nobody reads, or a client that does not read its answers.
     pub(super) fn lags_at(&self, key: ConnectionKey) -> Option<u64> {
         let connection = self.connections.get(key)?;
         let stuck_since = connection.stuck_since()?;
-        let may_lag = match connection.session {
-            Session::Http(_) => true,
-            Session::WebSocket(_) | Session::Stream(_) => {
-                let is_behind = connection.behind > 0 && self.wants_disconnect(connection);
-                is_behind || !self.seats.of(key).is_empty()
-            }
-            Session::Closing(_) => false,
+        let must_read = || {
+            let is_behind = connection.behind > 0 && self.wants_disconnect(connection);
+            is_behind || !self.seats.of(key).is_empty()
         };
-        may_lag.then(|| stuck_since.saturating_add(self.limits.lag_timeout))
+        let patience = match connection.session {
+            Session::Http(_) => self.limits.lag_timeout,
+            Session::WebSocket(_) | Session::Stream(_) if must_read() => self.limits.lag_timeout,
+            // It gets signs of life and never gives any.
+            Session::Stream(_) => self.limits.idle_timeout,
+            // It ends by itself when it is silent.
+            Session::WebSocket(_) | Session::Closing(_) => return None,
+        };
+        Some(stuck_since.saturating_add(patience))
     }
 
     /// Whether one of its subscriptions wants it closed when it is too slow: that one decides for all.

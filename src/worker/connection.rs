@@ -177,7 +177,9 @@ impl Connection {
     /// Bytes that it owns alone.
     pub(super) fn private_bytes(&self) -> usize {
         let input = self.input.as_ref().map_or(0, |input| input.capacity());
-        input + self.session.held_bytes() + self.answer_bytes()
+        let waiting = self.outbox.as_ref();
+        let waiting = waiting.map_or(0, |waiting| waiting.outbox.private_bytes());
+        input + self.session.held_bytes() + waiting
     }
 
     /// Sends answer bytes, or queues what the socket does not take.

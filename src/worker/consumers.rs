@@ -124,10 +124,11 @@ impl Worker {
     /// Claims what a connection may have, for each of its seats.
     pub(super) fn claim_all(&mut self, key: ConnectionKey) {
         let mut seats = self.seats.take(key);
-        let mut is_replaced = false;
-        for seat in &mut seats {
+        let (mut is_replaced, mut first_skipped) = (false, None);
+        for (index, seat) in seats.iter_mut().enumerate() {
             if !self.has_room(key) {
                 seat.has_more = true;
+                first_skipped.get_or_insert(index);
                 continue;
             }
             let batch = Batch {
@@ -141,9 +142,12 @@ impl Worker {
             }
             self.claims = claims;
         }
+        // Next time they come first, or a topic with much to read would starve the others.
+        seats.rotate_left(first_skipped.unwrap_or(0));
         self.seats.put_back(key, seats);
         if is_replaced {
-            self.close_replaced(key);
+            // A newer connection has taken over what this one was owed.
+            self.close_lagging(key, CloseReason::Replaced);
         } else {
             self.flush(key);
         }
@@ -192,18 +196,5 @@ impl Worker {
         let (kind, messages) = (connection.delivery_kind(), claims.messages.len() as u64);
         self.metrics.delivered(messages, bytes);
         self.count_delivered(seat.local, kind, messages);
-    }
-
-    /// A newer connection has taken over what this one was owed.
-    fn close_replaced(&mut self, key: ConnectionKey) {
-        if self
-            .connections
-            .get(key)
-            .is_some_and(|it| it.session.is_polling())
-        {
-            self.end_poll(key);
-        } else {
-            self.close_lagging(key, CloseReason::Replaced);
-        }
     }
 }

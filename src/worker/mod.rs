@@ -84,6 +84,7 @@ struct Limits {
     subscriptions_max: usize,
     pipeline_max: usize,
     lag_timeout: u64,
+    idle_timeout: u64,
 }
 
 /// One worker.
@@ -167,6 +168,7 @@ impl Worker {
                 subscriptions_max: config.subscriptions_max,
                 pipeline_max: config.pipeline_max,
                 lag_timeout: micros(config.lag_timeout),
+                idle_timeout: micros(config.ws_idle_timeout),
             },
             desk: Desk::new(config),
             poll,

@@ -24,6 +24,8 @@ pub(super) struct Outbox {
     front_sent: usize,
     message_bytes: usize,
     answer_bytes: usize,
+    /// What is held around messages, which nobody shares.
+    wrapping_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,11 @@ impl Outbox {
         self.answer_bytes
     }
 
+    /// Bytes that no other outbox shares.
+    pub(super) fn private_bytes(&self) -> usize {
+        self.answer_bytes + self.wrapping_bytes
+    }
+
     /// Queues a message of which the socket has taken `sent` bytes already, which it may have only
     /// if nothing waits before it.
     pub(super) fn push_message(&mut self, message: Message, sent: usize) {
@@ -99,6 +106,7 @@ impl Outbox {
     /// Queues a message with bytes around it.
     pub(super) fn push_wrapped(&mut self, wrapping: Wrapping) {
         self.message_bytes += wrapping.len();
+        self.wrapping_bytes += wrapping.own_bytes();
         self.chunks.push_back(Chunk::Wrapped(Box::new(wrapping)));
     }
 
@@ -127,14 +135,20 @@ impl Outbox {
     /// Forgets everything but what must be finished: a frame that the socket has taken a part of.
     pub(super) fn drop_unstarted(&mut self) {
         let keep = usize::from(self.front_sent > 0);
-        for chunk in self.chunks.drain(keep..) {
-            let len = chunk.len();
-            match chunk {
-                Chunk::Message(_) | Chunk::Compressed(_) | Chunk::Wrapped(_) => {
-                    self.message_bytes -= len;
-                }
-                Chunk::Answer(_) => self.answer_bytes -= len,
+        for chunk in self.chunks.split_off(keep.min(self.chunks.len())) {
+            self.count_out(&chunk);
+        }
+    }
+
+    fn count_out(&mut self, chunk: &Chunk) {
+        let len = chunk.len();
+        match chunk {
+            Chunk::Message(_) | Chunk::Compressed(_) => self.message_bytes -= len,
+            Chunk::Wrapped(wrapping) => {
+                self.message_bytes -= len;
+                self.wrapping_bytes -= wrapping.own_bytes();
             }
+            Chunk::Answer(_) => self.answer_bytes -= len,
         }
     }
 
@@ -175,14 +189,10 @@ impl Outbox {
             if sent < len {
                 break;
             }
-            match front {
-                Chunk::Message(_) | Chunk::Compressed(_) | Chunk::Wrapped(_) => {
-                    self.message_bytes -= len;
-                }
-                Chunk::Answer(_) => self.answer_bytes -= len,
-            }
             sent -= len;
-            self.chunks.pop_front();
+            if let Some(whole) = self.chunks.pop_front() {
+                self.count_out(&whole);
+            }
         }
         self.front_sent = sent;
     }

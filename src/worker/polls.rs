@@ -112,6 +112,7 @@ impl Worker {
         if found.is_empty() && !is_last {
             self.polls += 1;
             self.metrics.polls_waiting(self.polls);
+            self.look_again(key, &found);
             return false;
         }
         self.answer_poll(key, &found)
@@ -120,8 +121,19 @@ impl Worker {
     /// A waiting poll was told of news.
     pub(super) fn wake_poll(&mut self, key: ConnectionKey) {
         let found = self.find(key, Vec::new());
-        if !found.is_empty() {
+        if found.is_empty() {
+            self.look_again(key, &found);
+            // What is pending may be due sooner than was known.
+            self.settle(key);
+        } else {
             self.end_waiting(key, &found);
+        }
+    }
+
+    /// Dead messages alone were taken: what stands behind them has a turn of its own.
+    fn look_again(&mut self, key: ConnectionKey, found: &Found) {
+        if found.has_more {
+            self.schedule_turn(key);
         }
     }
 
@@ -189,12 +201,13 @@ impl Worker {
     fn find_claims(&mut self, key: ConnectionKey, most: usize, found: &mut Found) {
         let mut seats = self.seats.take(key);
         let mut claims = Claims::default();
+        let mut bytes_left = self.limits.outbox_bytes_max / 2;
         for seat in &mut seats {
             let batch = Batch {
                 messages_max: most.saturating_sub(found.messages.len()),
-                bytes_max: self.limits.outbox_bytes_max / 2,
+                bytes_max: bytes_left,
             };
-            if batch.messages_max == 0 {
+            if batch.messages_max == 0 || bytes_left == 0 {
                 found.has_more = true;
             } else if let Some(claim) = self.claim(key, seat, batch, &mut claims) {
                 found.has_more |= claim.more;
@@ -206,6 +219,8 @@ impl Worker {
             found
                 .delivered
                 .push((seat.local, claims.messages.len() as u64));
+            let bytes = claims.messages.iter().map(|it| it.message.frame().len());
+            bytes_left = bytes_left.saturating_sub(bytes.sum());
             let messages = claims.messages.drain(..);
             found
                 .messages
@@ -244,6 +259,8 @@ impl Worker {
     fn end_waiting(&mut self, key: ConnectionKey, found: &Found) {
         self.stop_waiting();
         self.answer_poll(key, found);
+        // One message may end many polls, each with an answer of its own.
+        self.send_many_answers();
         // What came behind it has waited with it.
         self.schedule_read(key);
     }
