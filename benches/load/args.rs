@@ -92,6 +92,29 @@ pub(crate) enum Scenario {
         #[arg(long, default_value_t = 10_000)]
         connections: usize,
     },
+    /// Polls that wait, in memory each, and their answers after one publish
+    Polls {
+        /// Waiting polls
+        #[arg(long, default_value_t = 10_000)]
+        waiters: usize,
+        /// A topic for each of them
+        #[arg(long)]
+        topic_each: bool,
+    },
+    /// All that is kept of a topic, to one consumer, over each transport
+    Replay {
+        /// Messages in the topic
+        #[arg(long, default_value_t = 100_000)]
+        messages: usize,
+    },
+    /// Server-Sent Events to many clients, beside WebSockets
+    Stream {
+        /// Clients
+        #[arg(long, default_value_t = 1000)]
+        subscribers: usize,
+    },
+    /// A consumer that acknowledges each message, or many at once, beside one that does not
+    AtLeastOnce,
     /// What the kernel alone takes: bare threads that receive and send without parsing
     Floor {
         /// Connections that receive the frame of each request

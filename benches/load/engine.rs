@@ -8,7 +8,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::Outcome;
 use crate::histogram::Histogram;
 use crate::publisher::Publisher;
-use crate::subscriber::{Subscriber, Timing};
+use crate::subscriber::{Mode, Subscriber, Timing};
 use crate::wire::PublishTemplate;
 
 /// Read at most so much at once.
@@ -26,6 +26,8 @@ pub(crate) struct Workload {
     pub(crate) topics: usize,
     /// Subscriber `s` subscribes to topic `s % topics`.
     pub(crate) subscribers: usize,
+    /// How they have their messages; only one may acknowledge, since all have one name.
+    pub(crate) mode: Mode,
     /// Messages in a request; more than one makes it a bulk request.
     pub(crate) messages: usize,
     /// Size of a message as published, in bytes.
@@ -46,6 +48,7 @@ impl Default for Workload {
             publishers: 1,
             topics: 1,
             subscribers: 0,
+            mode: Mode::default(),
             messages: 1,
             message_bytes: 256,
             depth: 1,
@@ -138,7 +141,8 @@ impl Engine {
     fn add_subscriber(&mut self, address: SocketAddr, index: usize) -> Outcome<()> {
         let topics = self.workload.topics;
         let senders = self.workload.publishers.div_ceil(topics);
-        let mut subscriber = Subscriber::connect(address, index % topics, topics, senders)?;
+        let mut subscriber =
+            Subscriber::connect(address, index % topics, topics, senders, self.workload.mode)?;
         let token = Token(self.publishers.len() + index);
         let stream = subscriber.socket().stream();
         self.poll

@@ -14,6 +14,7 @@
 
 mod accounting;
 mod args;
+mod bulks;
 mod engine;
 mod floor;
 mod frame_reader;
@@ -24,6 +25,7 @@ mod scenario;
 mod server;
 mod socket;
 mod subscriber;
+mod transport;
 mod wire;
 
 use std::error::Error;
@@ -33,10 +35,12 @@ use clap::Parser;
 
 use args::{Args, Churn, Common, Groups, Scenario};
 use report::Figure;
-use scenario::{churn, groups, idle, slow, throughput};
+use scenario::{churn, consumers, groups, idle, polls, replay, slow, throughput};
 
 type Failure = Box<dyn Error>;
 type Outcome<T> = Result<T, Failure>;
+/// A load with what `all` puts on the server.
+type Load = fn(&Common) -> Outcome<Vec<Figure>>;
 
 fn main() -> ExitCode {
     // Cargo adds these flags of the standard test harness.
@@ -64,51 +68,60 @@ fn main() -> ExitCode {
 
 /// Runs one scenario and says whether its figures are within their limits.
 fn run(scenario: &Scenario, common: &Common) -> Outcome<bool> {
-    let figure = match *scenario {
-        Scenario::Publish { connections } => throughput::publish(common, connections)?,
+    let figures = match *scenario {
+        Scenario::Publish { connections } => vec![throughput::publish(common, connections)?],
         Scenario::Fanout {
             subscribers,
             one_at_a_time: false,
-        } => throughput::fanout_saturated(common, subscribers)?,
+        } => vec![throughput::fanout_saturated(common, subscribers)?],
         Scenario::Fanout {
             subscribers,
             one_at_a_time: true,
-        } => throughput::fanout_one_at_a_time(common, subscribers)?,
-        Scenario::Pairs { subscribers } => throughput::pairs(common, subscribers)?,
+        } => vec![throughput::fanout_one_at_a_time(common, subscribers)?],
+        Scenario::Pairs { subscribers } => vec![throughput::pairs(common, subscribers)?],
         Scenario::Bulk {
             connections,
             messages,
-        } => throughput::bulk(common, connections, messages)?,
-        Scenario::Idle { connections } => idle::idle(common, connections)?,
-        Scenario::Floor { subscribers } => {
-            for figure in throughput::floor(common, subscribers)? {
-                println!("{figure}");
-            }
-            return Ok(true);
-        }
+        } => vec![throughput::bulk(common, connections, messages)?],
+        Scenario::Idle { connections } => vec![idle::idle(common, connections)?],
+        Scenario::Polls {
+            waiters,
+            topic_each,
+        } => polls::polls(common, waiters, topic_each)?,
+        Scenario::Replay { messages } => replay::replay(common, messages)?,
+        Scenario::Stream { subscribers } => consumers::streams(common, subscribers)?,
+        Scenario::AtLeastOnce => consumers::at_least_once(common)?,
+        Scenario::Floor { subscribers } => throughput::floor(common, subscribers)?.into(),
         Scenario::Slow(ref options) => return slow::slow(common, options).map(|()| true),
         Scenario::Churn(ref options) => return churn::churn(common, options).map(|()| true),
         Scenario::Groups(ref options) => return groups::groups(common, options).map(|()| true),
         Scenario::All => return all(common),
         Scenario::FloorServer => return floor::serve(common.workers).map(|()| true),
     };
-    println!("{figure}");
-    Ok(figure.passes())
+    for figure in &figures {
+        println!("{figure}");
+    }
+    Ok(figures.iter().all(Figure::passes))
 }
 
 /// Everything that has a figure, one after the other, each against a server of its own.
 fn all(common: &Common) -> Outcome<bool> {
-    let loads: [fn(&Common) -> Outcome<Figure>; 6] = [
-        |common| throughput::publish(common, throughput::CONNECTIONS),
-        |common| throughput::fanout_saturated(common, 1000),
-        |common| throughput::fanout_one_at_a_time(common, 1000),
-        |common| throughput::pairs(common, 1000),
-        |common| throughput::bulk(common, throughput::CONNECTIONS, 50),
-        |common| idle::idle(common, 10_000),
+    let loads: [Load; 11] = [
+        |common| Ok(vec![throughput::publish(common, throughput::CONNECTIONS)?]),
+        |common| Ok(vec![throughput::fanout_saturated(common, 1000)?]),
+        |common| Ok(vec![throughput::fanout_one_at_a_time(common, 1000)?]),
+        |common| Ok(vec![throughput::pairs(common, 1000)?]),
+        |common| Ok(vec![throughput::bulk(common, throughput::CONNECTIONS, 50)?]),
+        |common| Ok(vec![idle::idle(common, 10_000)?]),
+        |common| polls::polls(common, 10_000, false),
+        |common| polls::polls(common, 10_000, true),
+        |common| consumers::streams(common, 1000),
+        consumers::at_least_once,
+        |common| replay::replay(common, 100_000),
     ];
     let mut figures = Vec::from(throughput::floor(common, 1000)?);
     for load in loads {
-        figures.push(load(common)?);
+        figures.extend(load(common)?);
     }
     for figure in &figures {
         println!("{figure}");
@@ -127,6 +140,11 @@ fn self_test() -> Outcome<bool> {
     throughput::pairs(&common, 8)?;
     throughput::bulk(&common, 2, 10)?;
     idle::idle(&common, 50)?;
+    polls::polls(&common, 50, false)?;
+    polls::polls(&common, 50, true)?;
+    consumers::streams(&common, 8)?;
+    consumers::at_least_once(&common)?;
+    replay::replay(&common, 1000)?;
     churn::churn(
         &common,
         &Churn {

@@ -32,6 +32,15 @@ const fn scaled(name: &'static str, unit: &'static str, prototype: f64) -> Measu
     }
 }
 
+const fn plain(name: &'static str, unit: &'static str) -> Measure {
+    Measure {
+        name,
+        unit,
+        prototype: None,
+        absolute: None,
+    }
+}
+
 pub(crate) const PUBLISH: Measure = scaled("publish", "µs/publish", 6.5);
 pub(crate) const FANOUT: Measure = scaled("fan-out, saturated", "µs/delivery", 0.16);
 pub(crate) const ONE_AT_A_TIME: Measure =
@@ -51,12 +60,25 @@ pub(crate) const FLOOR: Measure = Measure {
     prototype: Some(5.6),
     absolute: None,
 };
-pub(crate) const FLOOR_FANOUT: Measure = Measure {
-    name: "bare writev",
-    unit: "µs/write",
-    prototype: None,
-    absolute: None,
-};
+pub(crate) const FLOOR_FANOUT: Measure = plain("bare writev", "µs/write");
+pub(crate) const WAITING_POLL: Measure = plain("waiting poll", "bytes/poll");
+pub(crate) const WAITING_POLL_TOPIC: Measure = plain("waiting poll, topic each", "bytes/poll");
+pub(crate) const POLL_ANSWER: Measure = plain("answers to waiting polls", "µs/answer");
+pub(crate) const POLL_ANSWER_TOPIC: Measure = plain(
+    "answers to waiting polls, topic each",
+    "µs/publish and answer",
+);
+pub(crate) const REPLAY: Measure = plain("replay, WebSocket", "µs/message");
+pub(crate) const REPLAY_EVENTS: Measure = plain("replay, SSE", "µs/message");
+pub(crate) const REPLAY_LINES: Measure = plain("replay, NDJSON", "µs/message");
+pub(crate) const REPLAY_ACKS: Measure = plain("replay, at least once", "µs/message");
+pub(crate) const REPLAY_POLLS: Measure = plain("replay, polls of 100", "µs/message");
+pub(crate) const STREAM: Measure = plain("SSE fan-out, saturated", "µs/delivery");
+pub(crate) const STREAM_ONE_AT_A_TIME: Measure =
+    plain("SSE fan-out, one message at a time", "µs/delivery");
+pub(crate) const AT_MOST_ONCE: Measure = plain("one consumer, at most once", "µs/message");
+pub(crate) const ACK_EACH: Measure = plain("one consumer, acking each", "µs/message");
+pub(crate) const ACK_CUMULATIVE: Measure = plain("one consumer, acking every 100", "µs/message");
 
 /// One measured figure.
 pub(crate) struct Figure {
@@ -74,6 +96,19 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
+    /// A bare value.
+    pub(crate) fn of(measure: Measure, value: f64) -> Self {
+        Self {
+            measure,
+            value,
+            user_share: None,
+            rate: None,
+            latency: None,
+            floor: None,
+            note: String::new(),
+        }
+    }
+
     /// CPU time per operation, of `operations` in one round.
     pub(crate) fn cpu(measure: Measure, operations: u64, spent: Spent, round: Round) -> Self {
         let latency = if round.deliveries.is_empty() {
@@ -82,13 +117,10 @@ impl Figure {
             round.deliveries
         };
         Self {
-            measure,
-            value: spent.micros_per(operations),
             user_share: Some(spent.user_share),
             rate: Some(operations as f64 / round.elapsed.as_secs_f64()),
             latency: Some(latency),
-            floor: None,
-            note: String::new(),
+            ..Self::of(measure, spent.micros_per(operations))
         }
     }
 

@@ -1,24 +1,47 @@
-//! A WebSocket that checks that every message of its topic comes once and in order.
+//! A subscriber that checks that every message of its topic comes once and in order.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-
-use memchr::memmem;
 
 use crate::Outcome;
 use crate::histogram::Histogram;
-use crate::socket::{Socket, connect};
-use crate::wire::{self, Stamp, decode_answer, decode_frame, encode_frame};
+use crate::socket::Socket;
+use crate::transport::{Transport, Unit, open_stream, subscribe};
+use crate::wire::{self, Stamp, encode_frame, message_id};
+
+/// How a subscriber has its messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mode {
+    pub(crate) transport: Transport,
+    /// Over a WebSocket only.
+    pub(crate) acks: Acks,
+    /// All that is kept comes first.
+    pub(crate) from_earliest: bool,
+}
+
+/// What a subscriber says about the messages it has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Acks {
+    /// Nothing: it has each at most once.
+    #[default]
+    None,
+    /// Each message, in a frame of its own.
+    Each,
+    /// The last of so many, for all of them.
+    Cumulative(u64),
+}
 
 pub(crate) struct Subscriber {
     socket: Socket,
+    mode: Mode,
     /// The number that the next message of each publisher of the topic must have. Publisher `p` of
     /// `topics` topics stands at `p / topics`.
     next: Vec<u64>,
     topics: usize,
     /// Where the stamp stood in the last delivery.
     stamp_place: usize,
+    /// Deliveries so far.
+    count: u64,
 }
 
 /// What deliveries are measured by.
@@ -36,14 +59,17 @@ impl Subscriber {
         topic: usize,
         topics: usize,
         senders: usize,
+        mode: Mode,
     ) -> Outcome<Self> {
-        let (stream, rest) = subscribe(address, &wire::topic_name(topic), "")?;
+        let (stream, rest) = mode.open(address, &wire::topic_name(topic))?;
         let socket = Socket::new(stream, rest)?;
         Ok(Self {
             socket,
+            mode,
             next: vec![0; senders],
             topics,
             stamp_place: 0,
+            count: 0,
         })
     }
 
@@ -51,40 +77,89 @@ impl Subscriber {
         &mut self.socket
     }
 
-    /// Reads deliveries, checks them and returns how many came.
+    /// Reads deliveries, checks and acknowledges them, and returns how many came.
     ///
     /// # Errors
     /// A lost, repeated or misplaced message, and a close by the server.
     pub(crate) fn receive(&mut self, scratch: &mut [u8], timing: &mut Timing<'_>) -> Outcome<u64> {
+        let Mode {
+            transport, acks, ..
+        } = self.mode;
         let (next, topics, place) = (&mut self.next, self.topics, &mut self.stamp_place);
-        let mut pongs = Vec::new();
-        let mut delivered = 0;
+        let mut replies = Vec::new();
+        let mut count = self.count;
         let micros = timing.start.elapsed().as_micros() as u64;
         self.socket.receive(scratch, |input| {
             let mut used = 0;
-            while let Some((frame, count)) = decode_frame(&input[used..])? {
-                used += count;
-                match frame.opcode {
-                    wire::TEXT => {
-                        let stamp = check(frame.payload, next, topics, place)?;
+            while let Some((unit, len)) = transport.decode(&input[used..])? {
+                used += len;
+                match unit {
+                    Unit::Message(text) => {
+                        let stamp = check(text, next, topics, place)?;
                         if stamp.number % timing.sample == 0 {
                             let latency = micros.saturating_sub(stamp.micros);
                             timing.latencies.record(Duration::from_micros(latency));
                         }
-                        delivered += 1;
+                        count += 1;
+                        acks.reply(text, count, &mut replies)?;
                     }
-                    wire::PING => encode_frame(&mut pongs, wire::PONG, frame.payload),
-                    wire::CLOSE => return Err(close_text(frame.payload).into()),
-                    opcode => return Err(format!("unexpected opcode {opcode}").into()),
+                    Unit::Ping(payload) => encode_frame(&mut replies, wire::PONG, payload),
+                    Unit::Other => {}
                 }
             }
             Ok(used)
         })?;
-        if !pongs.is_empty() {
-            self.socket.outgoing().append(&mut pongs);
+        if !replies.is_empty() {
+            self.socket.outgoing().append(&mut replies);
             self.socket.flush()?;
         }
+        let delivered = count - self.count;
+        self.count = count;
         Ok(delivered)
+    }
+}
+
+impl Mode {
+    fn open(self, address: SocketAddr, topic: &str) -> Outcome<(std::net::TcpStream, Vec<u8>)> {
+        let content_type = match self.transport {
+            Transport::WebSocket => return subscribe(address, topic, &self.fields()),
+            Transport::Events => "text/event-stream",
+            Transport::Lines => "application/x-ndjson",
+        };
+        let since = if self.from_earliest {
+            "&since=earliest"
+        } else {
+            ""
+        };
+        open_stream(address, topic, content_type, since)
+    }
+
+    /// What it adds to a subscribe.
+    fn fields(self) -> String {
+        let mut fields = String::new();
+        if self.from_earliest {
+            fields += ",\"offset\":\"earliest\"";
+        }
+        if !matches!(self.acks, Acks::None) {
+            fields += ",\"delivery_mode\":\"at_least_once\",\"ack_timeout\":3600,\"reset\":true";
+        }
+        fields
+    }
+}
+
+impl Acks {
+    /// Appends what is to be said about the message that is number `count`.
+    fn reply(self, text: &[u8], count: u64, out: &mut Vec<u8>) -> Outcome<()> {
+        let more = match self {
+            Acks::None => return Ok(()),
+            Acks::Each => "",
+            Acks::Cumulative(every) if !count.is_multiple_of(every) => return Ok(()),
+            Acks::Cumulative(_) => ",\"cumulative\":true",
+        };
+        let id = message_id(text).ok_or("no id in a message")?;
+        let ack = format!("{{\"type\":\"ack\",\"message_id\":\"{id}\"{more}}}");
+        encode_frame(out, wire::TEXT, ack.as_bytes());
+        Ok(())
     }
 }
 
@@ -102,71 +177,4 @@ fn check(text: &[u8], next: &mut [u64], topics: usize, place: &mut usize) -> Out
     }
     *expected += 1;
     Ok(stamp)
-}
-
-/// A close payload in words (RFC 6455 section 5.5.1).
-pub(crate) fn close_text(payload: &[u8]) -> String {
-    let code = payload
-        .first_chunk()
-        .map_or(1005, |code| u16::from_be_bytes(*code));
-    let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
-    format!("closed by the server: {code} {reason}")
-}
-
-/// Opens a WebSocket and subscribes it to one topic. `fields` are further fields of the subscribe, such as
-/// `,"on_lag":"skip"`. Returns the blocking stream and what was read behind the server's `subscribed`.
-pub(crate) fn subscribe(
-    address: SocketAddr,
-    topic: &str,
-    fields: &str,
-) -> Outcome<(TcpStream, Vec<u8>)> {
-    let mut stream = connect(address)?;
-    stream.write_all(wire::upgrade_request().as_bytes())?;
-    let mut input = Vec::new();
-    read_until(&mut stream, &mut input, |input| {
-        let Some((answer, used)) = decode_answer(input)? else {
-            return Ok(None);
-        };
-        let accepted = memmem::find(&input[..used], wire::ACCEPT.as_bytes()).is_some();
-        if answer.status != 101 || !accepted {
-            return Err(format!("handshake answered {}", answer.status).into());
-        }
-        Ok(Some(used))
-    })?;
-    let text = format!(
-        "{{\"type\":\"subscribe\",\"topics\":[\"{topic}\"],\"client_id\":\"load\"{fields}}}"
-    );
-    let mut frame = Vec::new();
-    encode_frame(&mut frame, wire::TEXT, text.as_bytes());
-    stream.write_all(&frame)?;
-    read_until(&mut stream, &mut input, |input| {
-        let Some((frame, used)) = decode_frame(input)? else {
-            return Ok(None);
-        };
-        if memmem::find(frame.payload, b"\"subscribed\"").is_none() {
-            let text = String::from_utf8_lossy(frame.payload);
-            return Err(format!("subscribe answered {text}").into());
-        }
-        Ok(Some(used))
-    })?;
-    Ok((stream, input))
-}
-
-/// Reads until `decode` finds something whole, and removes that from `input`.
-fn read_until(
-    stream: &mut TcpStream,
-    input: &mut Vec<u8>,
-    decode: impl Fn(&[u8]) -> Outcome<Option<usize>>,
-) -> Outcome<()> {
-    loop {
-        if let Some(used) = decode(input)? {
-            input.drain(..used);
-            return Ok(());
-        }
-        let mut chunk = [0; 4096];
-        match stream.read(&mut chunk)? {
-            0 => return Err("the server closed the connection".into()),
-            count => input.extend_from_slice(&chunk[..count]),
-        }
-    }
 }

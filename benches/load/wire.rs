@@ -9,7 +9,7 @@ use crate::Outcome;
 
 /// `pppp-nnnnnnnn-tttttttttttt` in hexadecimal.
 pub(crate) const STAMP_LEN: usize = 4 + 1 + 8 + 1 + 12;
-const STAMP_MARK: &[u8] = b"\"stamp\":\"";
+pub(crate) const STAMP_MARK: &[u8] = b"\"stamp\":\"";
 const TOPIC_DIGITS: usize = 5;
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// What RFC 6455 section 1.3 gives as the answer to its example key.
@@ -156,6 +156,35 @@ pub(crate) fn decode_answer(input: &[u8]) -> Outcome<Option<(Answer<'_>, usize)>
     };
     let body = input.get(head_len..head_len + body_len);
     Ok(body.map(|body| (Answer { status, body }, head_len + body_len)))
+}
+
+/// Decodes one chunk of a body that goes on for ever (RFC 9112 section 7.1); the server sends no extensions.
+///
+/// # Errors
+/// A malformed size, and the chunk that ends the body.
+pub(crate) fn decode_chunk(input: &[u8]) -> Outcome<Option<(&[u8], usize)>> {
+    let Some(line_len) = memmem::find(input, b"\r\n") else {
+        return Ok(None);
+    };
+    let size = usize::from_str_radix(std::str::from_utf8(&input[..line_len])?, 16)?;
+    if size == 0 {
+        return Err("the server ended the stream".into());
+    }
+    let start = line_len + 2;
+    let data = input.get(start..start + size + 2);
+    Ok(data.map(|data| (&data[..size], start + size + 2)))
+}
+
+/// The id in a delivery.
+pub(crate) fn message_id(text: &[u8]) -> Option<&str> {
+    string_field(text, b"\"message_id\":\"")
+}
+
+/// The string behind `mark`, which is a name with its punctuation.
+pub(crate) fn string_field<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a str> {
+    let rest = &text[memmem::find(text, mark)? + mark.len()..];
+    let end = memchr::memchr(b'"', rest)?;
+    std::str::from_utf8(&rest[..end]).ok()
 }
 
 /// Opcodes of RFC 6455 section 5.2 that a server of ours sends.

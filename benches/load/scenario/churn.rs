@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use memchr::memmem;
-
 use super::{fetch, metric};
 use crate::Outcome;
 use crate::args::{Churn, Common};
@@ -15,8 +13,8 @@ use crate::engine::{Engine, Workload};
 use crate::frame_reader::FrameReader;
 use crate::server::Server;
 use crate::socket::connect;
-use crate::subscriber::subscribe;
-use crate::wire::{self, Stamp, topic_name};
+use crate::transport::subscribe;
+use crate::wire::{self, Stamp, message_id, topic_name};
 
 /// Threads that open and drop connections, one after the other.
 const CHURNERS: usize = 4;
@@ -161,7 +159,7 @@ fn resume(address: SocketAddr, topic: &str) -> Outcome<()> {
                 if expected.is_some_and(|number| number != stamp.number) {
                     return Err(format!("resumed at {}: {}", stamp.number, text()).into());
                 }
-                offset = message_id(frame.payload).ok_or_else(text)?;
+                offset = message_id(frame.payload).ok_or_else(text)?.to_owned();
                 expected = Some(stamp.number + 1);
                 read += 1;
                 Ok(())
@@ -169,11 +167,4 @@ fn resume(address: SocketAddr, topic: &str) -> Outcome<()> {
         }
     }
     Ok(())
-}
-
-pub(super) fn message_id(text: &[u8]) -> Option<String> {
-    let mark = b"\"message_id\":\"";
-    let rest = &text[memmem::find(text, mark)? + mark.len()..];
-    let end = memchr::memchr(b'"', rest)?;
-    String::from_utf8(rest[..end].to_vec()).ok()
 }

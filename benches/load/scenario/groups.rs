@@ -1,28 +1,23 @@
 //! A member of a group is killed: how soon the others have what it held.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
 use mio::{Events, Interest, Poll, Token};
 
-use super::churn::message_id;
 use crate::Outcome;
 use crate::args::{Common, Groups};
+use crate::bulks::Bulks;
 use crate::frame_reader::FrameReader;
 use crate::histogram::Histogram;
 use crate::server::Server;
-use crate::socket::{Socket, connect};
-use crate::subscriber::{close_text, subscribe};
-use crate::wire::{
-    self, PublishTemplate, Stamp, decode_answer, decode_frame, encode_frame, topic_name,
-};
+use crate::socket::Socket;
+use crate::transport::{close_text, subscribe};
+use crate::wire::{self, Stamp, decode_frame, encode_frame, message_id, topic_name};
 
 /// The longest that a fail-over may take.
 const FAIL_OVER_MAX: Duration = Duration::from_millis(100);
-/// Messages in one publish request.
-const BULK: usize = 50;
 /// How long anything that is waited for may take before the run fails.
 const TIMEOUT: Duration = Duration::from_secs(20);
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -68,7 +63,7 @@ fn kill_one(
     let (stream, rest) = subscribe(address, &name, &fields(0))?;
     let reset = stream.try_clone()?;
     let mut victim = FrameReader::new(stream, rest, TIMEOUT)?;
-    publisher.publish(topic, options.pending)?;
+    publisher.publish(topic, 0..options.pending)?;
     let mut place = 0;
     for number in 0..options.pending as u64 {
         victim.next(|frame| expect_stamp(frame.payload, number, &mut place))?;
@@ -142,7 +137,11 @@ impl Others {
                     _ => return Err(String::from_utf8_lossy(text).into()),
                 }
                 left -= 1;
-                other.newest = other.newest.take().max(message_id(text));
+                let id = message_id(text).ok_or("no id in a message")?;
+                let newest = other.newest.get_or_insert_default();
+                if id > newest.as_str() {
+                    id.clone_into(newest);
+                }
                 Ok(())
             })?;
         }
@@ -211,58 +210,5 @@ impl Others {
             }
         }
         Ok(())
-    }
-}
-
-/// A connection that publishes bulks.
-struct Bulks {
-    stream: std::net::TcpStream,
-    message_bytes: usize,
-}
-
-impl Bulks {
-    fn connect(address: SocketAddr, message_bytes: usize) -> Outcome<Self> {
-        Ok(Self {
-            stream: connect(address)?,
-            message_bytes,
-        })
-    }
-
-    /// Publishes messages with the numbers below `count`.
-    fn publish(&mut self, topic: usize, count: usize) -> Outcome<()> {
-        let mut number = 0;
-        while number < count {
-            let messages = BULK.min(count - number);
-            let mut template = PublishTemplate::new(messages, self.message_bytes);
-            for index in 0..messages {
-                let stamp = Stamp {
-                    publisher: 0,
-                    number: (number + index) as u64,
-                    micros: 0,
-                };
-                template.set(index, topic, stamp);
-            }
-            self.request(template.bytes())?;
-            number += messages;
-        }
-        Ok(())
-    }
-
-    fn request(&mut self, bytes: &[u8]) -> Outcome<()> {
-        self.stream.write_all(bytes)?;
-        let mut input = Vec::new();
-        loop {
-            if let Some((answer, _)) = decode_answer(&input)? {
-                return match answer.status {
-                    201 | 207 => Ok(()),
-                    status => Err(format!("publish answered {status}").into()),
-                };
-            }
-            let mut chunk = [0; 16 * 1024];
-            match std::io::Read::read(&mut self.stream, &mut chunk)? {
-                0 => return Err("the server closed the connection".into()),
-                count => input.extend_from_slice(&chunk[..count]),
-            }
-        }
     }
 }

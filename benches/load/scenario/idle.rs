@@ -1,24 +1,19 @@
 //! What a connection costs that does nothing.
 
+use super::allow_descriptors;
 use crate::Outcome;
 use crate::args::Common;
 use crate::report::{self, Figure};
 use crate::server::Server;
-use crate::subscriber::subscribe;
+use crate::transport::subscribe;
 use crate::wire::topic_name;
 
 /// Connections that come first, so that the server's pages that all share are there before the count.
 const WARM_UP: usize = 100;
-/// Descriptors of this process besides the connections.
-const OWN_DESCRIPTORS: u64 = 64;
 
 /// User memory of the server for each of `connections` WebSockets, with a topic each.
 pub(crate) fn idle(common: &Common, connections: usize) -> Outcome<Figure> {
-    let wanted = (connections + WARM_UP) as u64 + OWN_DESCRIPTORS;
-    let allowed = rlimit::increase_nofile_limit(wanted)?;
-    if allowed < wanted {
-        return Err(format!("{wanted} descriptors are needed, {allowed} allowed").into());
-    }
+    allow_descriptors(connections + WARM_UP)?;
     let limit = format!("--max-connections={}", connections + WARM_UP);
     let server = Server::start(common, &[limit])?;
     let mut sockets = Vec::with_capacity(connections + WARM_UP);
@@ -33,13 +28,7 @@ pub(crate) fn idle(common: &Common, connections: usize) -> Outcome<Figure> {
     let each = |before: u64, after: u64| (after as f64 - before as f64) / connections as f64;
     let private = each(before.private_dirty, after.private_dirty);
     let megabytes = after.resident as f64 / 1e6;
-    Ok(Figure {
-        measure: report::IDLE,
-        value: each(before.resident, after.resident),
-        user_share: None,
-        rate: None,
-        latency: None,
-        floor: None,
-        note: format!("{private:.0} bytes of it private and dirty; {megabytes:.1} MB resident"),
-    })
+    let mut figure = Figure::of(report::IDLE, each(before.resident, after.resident));
+    figure.note = format!("{private:.0} bytes of it private and dirty; {megabytes:.1} MB resident");
+    Ok(figure)
 }

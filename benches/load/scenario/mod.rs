@@ -1,8 +1,11 @@
 //! The loads.
 
 pub(crate) mod churn;
+pub(crate) mod consumers;
 pub(crate) mod groups;
 pub(crate) mod idle;
+pub(crate) mod polls;
+pub(crate) mod replay;
 pub(crate) mod slow;
 pub(crate) mod throughput;
 
@@ -12,6 +15,19 @@ use std::net::SocketAddr;
 use crate::Outcome;
 use crate::socket::connect;
 use crate::wire::decode_answer;
+
+/// Descriptors of this process besides its connections.
+const OWN_DESCRIPTORS: u64 = 64;
+
+/// Sees to it that this process may have so many connections.
+fn allow_descriptors(connections: usize) -> Outcome<()> {
+    let wanted = connections as u64 + OWN_DESCRIPTORS;
+    let allowed = rlimit::increase_nofile_limit(wanted)?;
+    if allowed < wanted {
+        return Err(format!("{wanted} descriptors are needed, {allowed} allowed").into());
+    }
+    Ok(())
+}
 
 /// The body that `GET path` is answered with.
 fn fetch(address: SocketAddr, path: &str) -> Outcome<String> {

@@ -14,7 +14,7 @@ use crate::args::{Common, OnLag, Slow};
 use crate::engine::{Engine, Round, Workload};
 use crate::frame_reader::FrameReader;
 use crate::server::Server;
-use crate::subscriber::{close_text, subscribe};
+use crate::transport::{close_text, subscribe};
 use crate::wire::{self, Stamp, topic_name};
 
 /// How much worse the 99th percentile of the others may be.

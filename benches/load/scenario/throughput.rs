@@ -27,16 +27,7 @@ pub(crate) fn publish(common: &Common, connections: usize) -> Outcome<Figure> {
 
 /// All of `subscribers` to one topic, with a backlog that lets the server send many messages at once.
 pub(crate) fn fanout_saturated(common: &Common, subscribers: usize) -> Outcome<Figure> {
-    let workload = Workload {
-        publishers: 4,
-        subscribers,
-        messages: 50,
-        message_bytes: common.body_bytes,
-        depth: 4,
-        window: Some(1000),
-        sample: 16,
-        ..Workload::default()
-    };
+    let workload = saturated(common, subscribers);
     beside_floor(common, || {
         measure(common, report::FANOUT, &workload, |round| round.delivered)
     })
@@ -102,7 +93,20 @@ fn closed_loop(common: &Common, connections: usize) -> Workload {
     }
 }
 
-fn one_at_a_time(common: &Common, subscribers: usize) -> Workload {
+pub(super) fn saturated(common: &Common, subscribers: usize) -> Workload {
+    Workload {
+        publishers: 4,
+        subscribers,
+        messages: 50,
+        message_bytes: common.body_bytes,
+        depth: 4,
+        window: Some(1000),
+        sample: 16,
+        ..Workload::default()
+    }
+}
+
+pub(super) fn one_at_a_time(common: &Common, subscribers: usize) -> Workload {
     Workload {
         subscribers,
         message_bytes: common.body_bytes,
@@ -112,14 +116,17 @@ fn one_at_a_time(common: &Common, subscribers: usize) -> Workload {
 }
 
 /// Measures the floor right before and right after, since a machine's speed changes by the minute.
-fn beside_floor(common: &Common, run: impl FnOnce() -> Outcome<Figure>) -> Outcome<Figure> {
+pub(super) fn beside_floor(
+    common: &Common,
+    run: impl FnOnce() -> Outcome<Figure>,
+) -> Outcome<Figure> {
     let before = quick_floor(common)?;
     let mut figure = run()?;
     figure.floor = Some(f64::midpoint(before, quick_floor(common)?));
     Ok(figure)
 }
 
-fn quick_floor(common: &Common) -> Outcome<f64> {
+pub(super) fn quick_floor(common: &Common) -> Outcome<f64> {
     let server = Server::floor(common.workers)?;
     let seconds = FLOOR_ROUND.min(common.round()).as_secs_f64();
     let quick = Common {
@@ -135,7 +142,7 @@ fn quick_floor(common: &Common) -> Outcome<f64> {
     Ok(figure.value)
 }
 
-fn measure(
+pub(super) fn measure(
     common: &Common,
     measure: Measure,
     workload: &Workload,
@@ -146,7 +153,7 @@ fn measure(
 }
 
 /// Runs the rounds and reports the one with the median cost.
-fn measure_on(
+pub(super) fn measure_on(
     server: &Server,
     common: &Common,
     measure: Measure,
