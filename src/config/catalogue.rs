@@ -452,7 +452,7 @@ pub(crate) const WS_IDLE_TIMEOUT: Fixed<Duration> = Fixed::new(
         "ws-idle-timeout",
         Group::WebSocket,
         "DURATION",
-        "Time without a sign of life after which a connection is closed",
+        "Time without a sign of life after which a WebSocket, or a stream that is not read, is closed",
     ),
     Duration::from_secs(60),
     TIMEOUT_MIN,
