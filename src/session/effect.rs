@@ -67,7 +67,7 @@ pub struct SubscribeRequest {
     pub tell_positions: bool,
     /// Messages are owed until they are acknowledged; `None` for at most once.
     pub delivery: Option<AtLeastOnce>,
-    /// Seconds between heartbeats, if they are to begin or to change.
+    /// Seconds between heartbeats, if they are to begin, to change, or with 0 to end.
     pub heartbeat: Option<u16>,
 }
 

@@ -71,7 +71,7 @@ pub struct Subscribe<'m> {
     /// Messages are owed until they are acknowledged; `None` for at most once. The `client_id` in
     /// it is that of the command.
     pub delivery: Option<AtLeastOnce>,
-    /// Seconds between heartbeats, 1 to [`HEARTBEAT_SECONDS_MAX`], if the client wants any.
+    /// Seconds between heartbeats, up to [`HEARTBEAT_SECONDS_MAX`], if the client says; 0 for none.
     pub heartbeat: Option<u16>,
     /// The answer tells positions: the client knows what the first clients of this interface did
     /// not.

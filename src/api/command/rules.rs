@@ -165,7 +165,7 @@ fn heartbeat(given: Option<&Given<'_>>) -> Result<Option<u16>, CommandError> {
         Some(Given::Number(seconds))
             if is_integer(*seconds, 0..=u32::from(HEARTBEAT_SECONDS_MAX)) =>
         {
-            Ok(Some(*seconds as u16).filter(|seconds| *seconds != 0))
+            Ok(Some(*seconds as u16))
         }
         Some(_) => Err(CommandError::of_field(
             "heartbeat",

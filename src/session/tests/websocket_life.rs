@@ -110,6 +110,29 @@ fn a_message_of_the_greatest_size_is_read() {
 }
 
 #[test]
+fn heartbeats_come_as_the_latest_subscribe_says() {
+    let mut conversation = Conversation::subscribed();
+    let mut asks = |heartbeat: &str| {
+        let subscribe = r#"{"type":"subscribe","topics":["a"],"client_id":"c""#;
+        conversation.say(&format!("{subscribe}{heartbeat}}}"));
+        assert_eq!(conversation.hear()["type"], "subscribed");
+        // Pings that come meanwhile are not of interest.
+        let mut beats = 0;
+        for _ in 0..30 {
+            conversation.pass(SECOND);
+            let frames = conversation.frames();
+            beats += frames.iter().filter(|(opcode, _)| *opcode == 1).count();
+        }
+        beats
+    };
+    assert_eq!(asks(""), 0);
+    assert_eq!(asks(r#","heartbeat":5"#), 6);
+    assert_eq!(asks(""), 6, "as before");
+    assert_eq!(asks(r#","heartbeat":10"#), 3);
+    assert_eq!(asks(r#","heartbeat":0"#), 0);
+}
+
+#[test]
 fn a_silent_client_is_pinged_and_then_closed() {
     let mut conversation = Conversation::subscribed();
     conversation.pass(LIMITS.ping_interval - 1);

@@ -115,7 +115,7 @@ fn bounds_of_the_delivery_members() {
 fn heartbeats() {
     for (value, heartbeat) in [
         ("null", None),
-        ("0", None),
+        ("0", Some(0)),
         ("1", Some(1)),
         ("5.0", Some(5)),
         ("3600", Some(3600)),
