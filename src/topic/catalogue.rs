@@ -230,7 +230,7 @@ impl TopicStore {
         let shard = self.lock(index);
         let key = shard.find(name_hash, name.as_str());
         let key = key.ok_or(CatalogueError::Unknown)?;
-        self.look(shard, TopicHandle { shard: index, key }, now, |topic| {
+        self.look(shard, TopicHandle::new(index, key), now, |topic| {
             if topic.is_idle() {
                 Err(CatalogueError::Unknown)
             } else {
@@ -248,8 +248,8 @@ impl TopicStore {
         now: Moment,
         see: impl FnOnce(&mut Topic) -> Result<T, CatalogueError>,
     ) -> Result<T, CatalogueError> {
-        let cell = &self.shards[handle.shard as usize];
-        let topic = shard.get_mut(handle.key).ok_or(CatalogueError::Unknown)?;
+        let cell = &self.shards[handle.shard() as usize];
+        let topic = shard.get_mut(handle.key()).ok_or(CatalogueError::Unknown)?;
         let mut dropped = Vec::new();
         expire(cell, topic, now, &mut dropped);
         let (bytes, overhead) = (topic.history.bytes(), topic.overhead_bytes());

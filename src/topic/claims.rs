@@ -41,7 +41,7 @@ impl TopicStore {
         now: u64,
     ) -> Result<Attached, StoreError> {
         let (mut shard, handle) = self.find_or_make(name.as_str())?;
-        let topic = shard.get_mut(handle.key).expect("found under this lock");
+        let topic = shard.get_mut(handle.key()).expect("found under this lock");
         if let Err(error) = self.admit(topic, consumer) {
             if topic.is_idle() {
                 let freed = self.free(&mut shard, handle);
@@ -83,8 +83,8 @@ impl TopicStore {
         now: u64,
         news: &mut Vec<News>,
     ) {
-        let mut shard = self.lock(handle.shard);
-        let Some(topic) = shard.get_mut(handle.key) else {
+        let mut shard = self.lock(handle.shard());
+        let Some(topic) = shard.get_mut(handle.key()) else {
             return;
         };
         let workers = self.with_consumers(topic, |consumers, history| {
@@ -108,8 +108,8 @@ impl TopicStore {
         claims: &mut Claims,
     ) -> Option<Claim> {
         claims.clear();
-        let mut shard = self.lock(handle.shard);
-        let topic = shard.get_mut(handle.key)?;
+        let mut shard = self.lock(handle.shard());
+        let topic = shard.get_mut(handle.key())?;
         let (hash, now, mut lost) = (topic.hash, now.monotonic_micros, Vec::new());
         let claim = self.with_consumers(topic, |consumers, history| {
             consumers.claim(consumer, seat, history, batch, now, claims, &mut lost)
@@ -160,8 +160,8 @@ impl TopicStore {
     /// A dead message has been taken care of: it is not pending any more. One that is not buried
     /// within a second is handed out as dead again.
     pub fn bury(&self, handle: TopicHandle, consumer: &ConsumerName, id: &MessageId) {
-        let mut shard = self.lock(handle.shard);
-        if let Some(topic) = shard.get_mut(handle.key)
+        let mut shard = self.lock(handle.shard());
+        if let Some(topic) = shard.get_mut(handle.key())
             && topic.hash == id.topic
         {
             self.with_consumers(topic, |consumers, _| consumers.bury(consumer, id.position));
@@ -170,7 +170,7 @@ impl TopicStore {
 
     /// Has the members of one worker claim, as news does: one of them may have lost its seat.
     pub fn call(&self, handle: TopicHandle, worker: WorkerIndex, news: &mut Vec<News>) {
-        if let Some(topic) = self.lock(handle.shard).get_mut(handle.key) {
+        if let Some(topic) = self.lock(handle.shard()).get_mut(handle.key()) {
             topic.interest.tell_some(1 << worker, news);
         }
     }
@@ -230,8 +230,8 @@ impl TopicStore {
         let Some(handle) = self.find_hash(id.topic) else {
             return Ack::Unknown;
         };
-        let mut shard = self.lock(handle.shard);
-        let Some(topic) = shard.get_mut(handle.key) else {
+        let mut shard = self.lock(handle.shard());
+        let Some(topic) = shard.get_mut(handle.key()) else {
             return Ack::Unknown;
         };
         let newest = topic.history.newest();

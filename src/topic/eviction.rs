@@ -62,13 +62,7 @@ impl TopicStore {
             let is_idle = topic.is_idle();
             cell.account(before, after, dropped.len() - dropped_before);
             if is_idle {
-                freed.extend(self.free(
-                    &mut shard,
-                    TopicHandle {
-                        shard: shard_index,
-                        key,
-                    },
-                ));
+                freed.extend(self.free(&mut shard, TopicHandle::new(shard_index, key)));
             }
         }
         let next = if dropped.len() >= EVICTIONS_PER_HOLD {

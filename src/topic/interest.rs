@@ -22,13 +22,55 @@ pub(super) struct Interest {
 
 #[derive(Clone, Copy, Debug)]
 struct Reader {
-    worker: WorkerIndex,
-    pending: bool,
+    marks: Marks,
     local: LocalTopic,
-    /// Subscriptions of its connections.
-    subscriptions: u32,
     /// All messages up to this sequence have been read.
     read: u64,
+}
+
+/// A reader's worker (7 bits), its `pending` mark, and how many subscriptions its connections have
+/// (24 bits): one word, since every topic has a reader or two.
+#[derive(Clone, Copy, Debug)]
+struct Marks(u32);
+
+impl Marks {
+    const PENDING: u32 = 1 << 7;
+    const SUBSCRIPTION: u32 = 1 << 8;
+
+    /// Those of a worker with one subscription.
+    fn of(worker: WorkerIndex) -> Marks {
+        debug_assert!(usize::from(worker) < WORKERS_MAX);
+        Marks(u32::from(worker) | Self::SUBSCRIPTION)
+    }
+
+    fn worker(self) -> WorkerIndex {
+        (self.0 & (Self::PENDING - 1)) as WorkerIndex
+    }
+
+    fn is_pending(self) -> bool {
+        self.0 & Self::PENDING != 0
+    }
+
+    fn set_pending(&mut self) {
+        self.0 |= Self::PENDING;
+    }
+
+    fn clear_pending(&mut self) {
+        self.0 &= !Self::PENDING;
+    }
+
+    fn subscriptions(self) -> u32 {
+        self.0 / Self::SUBSCRIPTION
+    }
+
+    /// One subscription more; a process has no descriptors for more than fit.
+    fn join(&mut self) {
+        self.0 = self.0.saturating_add(Self::SUBSCRIPTION);
+    }
+
+    fn leave(&mut self) {
+        self.0 -= Self::SUBSCRIPTION * u32::from(self.subscriptions() > 0);
+    }
 }
 
 /// News for one worker: which of its topics has some.
@@ -50,7 +92,7 @@ impl Interest {
     pub(super) fn local(&self, worker: WorkerIndex) -> Option<LocalTopic> {
         self.readers
             .iter()
-            .find(|reader| reader.worker == worker)
+            .find(|reader| reader.marks.worker() == worker)
             .map(|reader| reader.local)
     }
 
@@ -58,10 +100,8 @@ impl Interest {
     pub(super) fn register(&mut self, worker: WorkerIndex, local: LocalTopic, read: u64) {
         debug_assert!(self.local(worker).is_none(), "a worker registers once");
         self.readers.push(Reader {
-            worker,
-            pending: false,
+            marks: Marks::of(worker),
             local,
-            subscriptions: 1,
             read,
         });
         self.readers.shrink_to_fit();
@@ -70,26 +110,30 @@ impl Interest {
     /// One more connection of a reader subscribes.
     pub(super) fn join(&mut self, worker: WorkerIndex) {
         if let Some(reader) = self.reader_mut(worker) {
-            reader.subscriptions += 1;
+            reader.marks.join();
         }
     }
 
     /// A connection of a reader has gone, and the reader stays.
     pub(super) fn leave(&mut self, worker: WorkerIndex) {
         if let Some(reader) = self.reader_mut(worker) {
-            reader.subscriptions = reader.subscriptions.saturating_sub(1);
+            reader.marks.leave();
         }
     }
 
     /// Subscriptions of all readers.
     pub(super) fn subscriptions(&self) -> u64 {
-        let subscriptions = self.readers.iter().map(|reader| reader.subscriptions);
+        let subscriptions = self
+            .readers
+            .iter()
+            .map(|reader| reader.marks.subscriptions());
         subscriptions.map(u64::from).sum()
     }
 
     /// Removes a reader, and with it its mark.
     pub(super) fn drop_reader(&mut self, worker: WorkerIndex) {
-        self.readers.retain(|reader| reader.worker != worker);
+        self.readers
+            .retain(|reader| reader.marks.worker() != worker);
     }
 
     /// Collects those who have not been told yet and marks them.
@@ -100,10 +144,10 @@ impl Interest {
     /// As [`Interest::tell`], for those alone whose bits are set in `workers`.
     pub(super) fn tell_some(&mut self, workers: u64, news: &mut Vec<News>) {
         for reader in &mut self.readers {
-            if !reader.pending && workers >> reader.worker & 1 == 1 {
-                reader.pending = true;
+            if !reader.marks.is_pending() && workers >> reader.marks.worker() & 1 == 1 {
+                reader.marks.set_pending();
                 news.push(News {
-                    worker: reader.worker,
+                    worker: reader.marks.worker(),
                     local: reader.local,
                 });
             }
@@ -114,7 +158,7 @@ impl Interest {
     /// cleared. `None` when it is no reader.
     pub(super) fn advance(&mut self, worker: WorkerIndex, sequence: u64) -> Option<u64> {
         let reader = self.reader_mut(worker)?;
-        reader.pending = false;
+        reader.marks.clear_pending();
         Some(std::mem::replace(&mut reader.read, sequence))
     }
 
@@ -122,7 +166,7 @@ impl Interest {
     pub(super) fn read(&self, worker: WorkerIndex) -> Option<u64> {
         self.readers
             .iter()
-            .find(|reader| reader.worker == worker)
+            .find(|reader| reader.marks.worker() == worker)
             .map(|reader| reader.read)
     }
 
@@ -138,6 +182,6 @@ impl Interest {
     fn reader_mut(&mut self, worker: WorkerIndex) -> Option<&mut Reader> {
         self.readers
             .iter_mut()
-            .find(|reader| reader.worker == worker)
+            .find(|reader| reader.marks.worker() == worker)
     }
 }

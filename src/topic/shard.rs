@@ -117,6 +117,15 @@ impl Shard {
         })
     }
 
+    /// The topic that stands in a slot, if it is the one of this hash.
+    pub(super) fn key_of(&self, slot: u32, hash: TopicHash) -> Option<SlotKey> {
+        topic_in(&self.slots, slot).filter(|topic| topic.hash == hash)?;
+        Some(SlotKey {
+            slot,
+            generation: self.slots[slot as usize].generation,
+        })
+    }
+
     /// The topic of a slot that still has this generation.
     pub(super) fn get(&self, key: SlotKey) -> Option<&Topic> {
         let slot = self.slots.get(key.slot as usize)?;

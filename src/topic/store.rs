@@ -41,8 +41,42 @@ pub struct StoreLimits {
 /// Finds a topic without its name, as long as it exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TopicHandle {
-    pub(super) shard: u16,
-    pub(super) key: SlotKey,
+    shard: u16,
+    /// The slot and its generation, in halves: so a handle takes ten bytes, and what holds one has
+    /// room for another small thing.
+    slot: [u16; 2],
+    generation: [u16; 2],
+}
+
+impl TopicHandle {
+    pub(super) fn new(shard: u16, key: SlotKey) -> TopicHandle {
+        let halves = |number: u32| [(number >> 16) as u16, number as u16];
+        TopicHandle {
+            shard,
+            slot: halves(key.slot),
+            generation: halves(key.generation),
+        }
+    }
+
+    pub(super) fn shard(self) -> u16 {
+        self.shard
+    }
+
+    pub(super) fn key(self) -> SlotKey {
+        let whole = |[high, low]: [u16; 2]| u32::from(high) << 16 | u32::from(low);
+        SlotKey {
+            slot: whole(self.slot),
+            generation: whole(self.generation),
+        }
+    }
+}
+
+/// Where a topic stands: a handle without the generation, so that the index by hash takes 16 bytes a
+/// topic.
+#[derive(Clone, Copy, Debug)]
+struct Spot {
+    slot: u32,
+    shard: u16,
 }
 
 /// Why a message was not stored.
@@ -82,7 +116,7 @@ pub struct TopicStore {
     pub(super) shards: Box<[CachePadded<ShardCell>]>,
     /// All topics by their hashes, striped like the shards. A stripe is locked inside a shard's
     /// lock, never the other way round.
-    hashes: Box<[Mutex<HashMap<TopicHash, TopicHandle>>]>,
+    hashes: Box<[Mutex<HashMap<TopicHash, Spot>>]>,
     hasher: RandomState,
     pub(super) limits: StoreLimits,
     pub(super) epoch: Epoch,
@@ -248,8 +282,8 @@ impl TopicStore {
             return Err(StoreError::MemoryMax);
         }
         let (mut shard, key) = self.find_or_make(first.topic())?;
-        let cell = &self.shards[key.shard as usize];
-        let topic = shard.get_mut(key.key).expect("found under this lock");
+        let cell = &self.shards[key.shard() as usize];
+        let topic = shard.get_mut(key.key()).expect("found under this lock");
         let before = topic.history.bytes();
         for draft in drafts {
             debug_assert_eq!(draft.topic(), topic.name.as_str());
@@ -291,7 +325,7 @@ impl TopicStore {
         start: Start,
     ) -> Result<Subscribed, StoreError> {
         let (mut shard, handle) = self.find_or_make(name.as_str())?;
-        let topic = shard.get_mut(handle.key).expect("found under this lock");
+        let topic = shard.get_mut(handle.key()).expect("found under this lock");
         let (place, gap) = self.place(topic, start);
         Ok(self.enter(topic, handle, worker, vacant, (place, gap)))
     }
@@ -299,8 +333,8 @@ impl TopicStore {
     /// The worker's last subscription in a topic has gone. For others there is
     /// [`TopicStore::leave`].
     pub fn unsubscribe(&self, handle: TopicHandle, worker: WorkerIndex) {
-        let mut shard = self.lock(handle.shard);
-        let Some(topic) = shard.get_mut(handle.key) else {
+        let mut shard = self.lock(handle.shard());
+        let Some(topic) = shard.get_mut(handle.key()) else {
             return;
         };
         topic.interest.drop_reader(worker);
@@ -321,8 +355,8 @@ impl TopicStore {
         now: Moment,
         messages: &mut Vec<Message>,
     ) -> Option<Reading> {
-        let mut shard = self.lock(handle.shard);
-        let topic = shard.get_mut(handle.key)?;
+        let mut shard = self.lock(handle.shard());
+        let topic = shard.get_mut(handle.key())?;
         let read = topic.interest.read(worker)?;
         let reading = read_on(topic, read, batch, now, messages);
         topic.interest.advance(worker, reading.place.sequence);
@@ -339,8 +373,8 @@ impl TopicStore {
         now: Moment,
         messages: &mut Vec<Message>,
     ) -> Option<Reading> {
-        let shard = self.lock(handle.shard);
-        let topic = shard.get(handle.key)?;
+        let shard = self.lock(handle.shard());
+        let topic = shard.get(handle.key())?;
         Some(read_on(topic, behind, Some(batch), now, messages))
     }
 
@@ -348,7 +382,7 @@ impl TopicStore {
     pub fn find(&self, name: &TopicName) -> Option<TopicHandle> {
         let (name_hash, shard) = self.shard_of(name.as_str());
         let key = self.lock(shard).find(name_hash, name.as_str())?;
-        Some(TopicHandle { shard, key })
+        Some(TopicHandle::new(shard, key))
     }
 
     /// The gap between two places of a topic, with the topic's name.
@@ -359,8 +393,8 @@ impl TopicStore {
         to: Place,
         reason: GapReason,
     ) -> Option<(TopicName, Gap)> {
-        let shard = self.lock(handle.shard);
-        let topic = shard.get(handle.key)?;
+        let shard = self.lock(handle.shard());
+        let topic = shard.get(handle.key())?;
         let id = |place: Place| self.id(topic.hash, place.position);
         Some((
             topic.name.clone(),
@@ -374,12 +408,15 @@ impl TopicStore {
 
     /// The counters of a topic that has had messages.
     pub fn meter(&self, handle: TopicHandle) -> Option<Arc<TopicMeter>> {
-        self.lock(handle.shard).get(handle.key)?.meter.clone()
+        self.lock(handle.shard()).get(handle.key())?.meter.clone()
     }
 
     /// The topic of this hash, if there is one.
     pub(super) fn find_hash(&self, hash: TopicHash) -> Option<TopicHandle> {
-        self.stripe(hash).get(&hash).copied()
+        let Spot { shard, slot } = self.stripe(hash).get(&hash).copied()?;
+        // The topic may have gone meanwhile, and another one may stand there.
+        let key = self.lock(shard).key_of(slot, hash)?;
+        Some(TopicHandle::new(shard, key))
     }
 
     /// Locks a shard.
@@ -395,10 +432,7 @@ impl TopicStore {
         let (name_hash, shard_index) = self.shard_of(name);
         let mut shard = self.lock(shard_index);
         let handle = match shard.find(name_hash, name) {
-            Some(key) => TopicHandle {
-                shard: shard_index,
-                key,
-            },
+            Some(key) => TopicHandle::new(shard_index, key),
             None => self.make(&mut shard, shard_index, name_hash, name)?,
         };
         Ok((shard, handle))
@@ -433,18 +467,19 @@ impl TopicStore {
         let key = shard.insert(name_hash, name, hash, |name| self.hasher.hash_one(name));
         let overhead = shard.get(key).map_or(0, Topic::overhead_bytes);
         self.budget.adjust(0, overhead);
-        let handle = TopicHandle {
+        let handle = TopicHandle::new(shard_index, key);
+        let spot = Spot {
             shard: shard_index,
-            key,
+            slot: key.slot,
         };
-        hashes.insert(hash, handle);
+        hashes.insert(hash, spot);
         Ok(handle)
     }
 
     /// Frees a topic, and with it whatever consumers it has.
     pub(super) fn free(&self, shard: &mut Shard, handle: TopicHandle) -> Option<Box<Topic>> {
-        let name_hash = self.hasher.hash_one(shard.get(handle.key)?.name.as_str());
-        let mut topic = shard.remove(handle.key, name_hash)?;
+        let name_hash = self.hasher.hash_one(shard.get(handle.key())?.name.as_str());
+        let mut topic = shard.remove(handle.key(), name_hash)?;
         self.drop_consumers(&mut topic);
         self.stripe(topic.hash).remove(&topic.hash);
         self.topics.fetch_sub(1, Ordering::Relaxed);
@@ -455,7 +490,7 @@ impl TopicStore {
         Some(topic)
     }
 
-    fn stripe(&self, hash: TopicHash) -> MutexGuard<'_, HashMap<TopicHash, TopicHandle>> {
+    fn stripe(&self, hash: TopicHash) -> MutexGuard<'_, HashMap<TopicHash, Spot>> {
         let stripe = &self.hashes[hash.bits() as usize & (self.hashes.len() - 1)];
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -121,7 +121,7 @@ impl TopicStore {
     /// One of the worker's subscriptions in a topic has gone, and the worker reads on: they are
     /// counted for listings. When it does not, [`TopicStore::unsubscribe`] is due instead.
     pub fn leave(&self, handle: TopicHandle, worker: WorkerIndex) {
-        if let Some(topic) = self.lock(handle.shard).get_mut(handle.key) {
+        if let Some(topic) = self.lock(handle.shard()).get_mut(handle.key()) {
             topic.interest.leave(worker);
         }
     }

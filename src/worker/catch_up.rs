@@ -172,7 +172,7 @@ fn settle(
     place: Place,
     more: bool,
 ) {
-    let group = topic.read.sequence;
+    let group = topic.read().sequence;
     let subscriber = topic.subscriber(at.index);
     if !more && place.sequence >= group {
         subscriber.stand(Standing::Live, place);

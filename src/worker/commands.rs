@@ -139,7 +139,7 @@ impl Worker {
         let group = self
             .topics
             .get(subscribed.local)
-            .map_or(0, |topic| topic.read.sequence);
+            .map_or(0, |topic| topic.read().sequence);
         let standing = if terms.asks {
             Standing::Asking
         } else if subscribed.start.sequence >= group {
@@ -173,7 +173,7 @@ impl Worker {
         let place = topic.map_or_else(Default::default, |topic| {
             // What a job still holds for it, it has not been given.
             let job = topic.job.as_ref().and_then(|job| job.owes(at.index));
-            let read = job.unwrap_or(topic.read);
+            let read = job.unwrap_or(topic.read());
             let subscriber = topic.subscriber(at.index);
             let is_live = subscriber.standing == Standing::Live;
             if is_live && read.sequence > subscriber.place().sequence {

@@ -162,7 +162,7 @@ impl Worker {
         let store = &self.shared.store;
         let reading =
             store.take_news(topic.handle, self.index, batch, self.now, &mut job.frames)?;
-        job.before = std::mem::replace(&mut topic.read, reading.place);
+        job.before = topic.advance(reading.place);
         job.trimmed_to = reading.trimmed_to;
         topic.has_news = reading.more;
         let lost = reading.lost.filter(|_| batch.is_some());

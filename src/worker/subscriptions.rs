@@ -12,8 +12,9 @@ use crate::topic::{LocalTopic, Place, Position, TopicHandle, TopicMeter};
 #[derive(Debug)]
 pub(super) struct Subscribed {
     pub(super) handle: TopicHandle,
-    /// What live subscribers have been given, or are being given by the job.
-    pub(super) read: Place,
+    /// The two numbers of [`Subscribed::read`], apart: so they take four bytes less.
+    read_sequence: u64,
+    read_position: Position,
     subscribers: SmallVec<[Subscriber; 1]>,
     /// The fan-out under way. While there is one, places in `subscribers` do not move.
     pub(super) job: Option<Box<Job>>,
@@ -108,13 +109,30 @@ impl Subscribed {
     pub(super) fn new(handle: TopicHandle, read: Place) -> Subscribed {
         Subscribed {
             handle,
-            read,
+            read_sequence: read.sequence,
+            read_position: read.position,
             subscribers: SmallVec::new(),
             job: None,
             is_queued: false,
             has_news: false,
             meter: None,
         }
+    }
+
+    /// What live subscribers have been given, or are being given by the job.
+    pub(super) fn read(&self) -> Place {
+        Place {
+            sequence: self.read_sequence,
+            position: self.read_position,
+        }
+    }
+
+    /// They are being given everything up to `place`. Returns what they had been given before.
+    pub(super) fn advance(&mut self, place: Place) -> Place {
+        let before = self.read();
+        self.read_sequence = place.sequence;
+        self.read_position = place.position;
+        before
     }
 
     /// Places taken, those of subscribers that are gone included.

@@ -235,17 +235,21 @@ impl Conversation {
         self.carry_out(turn);
     }
 
-    /// The output as text in which is equal what may differ between two runs: ids of messages,
-    /// whose counter depends on which topics share a shard, and interim answers.
+    /// The output as text in which is equal what may differ between two runs: ids of messages and
+    /// cursors, whose counters depend on which topics share a shard, and interim answers.
     pub(super) fn normalized_output(&self) -> String {
         let mut text = String::new();
         let mut rest = &self.output[..];
         while let Some((&first, behind)) = rest.split_first() {
             if let Some(behind) = rest.strip_prefix(CONTINUE) {
                 rest = behind;
-            } else if let Some(behind) = rest.strip_prefix(b"\"msg_").filter(|id| id.len() >= 30) {
-                text.push_str("\"msg_…");
+            } else if let Some(behind) = rest.strip_prefix(b"msg_").filter(|id| id.len() >= 30) {
+                text.push_str("msg_…");
                 rest = &behind[30..];
+            } else if let Some(behind) = rest.strip_prefix(b"cur_") {
+                text.push_str("cur_…");
+                let len = behind.iter().take_while(|it| it.is_ascii_alphanumeric());
+                rest = &behind[len.count()..];
             } else {
                 text.push(char::from(first));
                 rest = behind;
