@@ -10,12 +10,13 @@ use std::sync::MutexGuard;
 
 use smallvec::SmallVec;
 
+use super::handle::TopicHandle;
 use super::history::Log;
 use super::id::{MessageId, TopicHash};
 use super::message::Message;
 use super::name::TopicName;
 use super::shard::{Shard, SlotKey, Topic};
-use super::store::{ShardCell, StoreError, TopicHandle, TopicStore};
+use super::store::{ShardCell, StoreError, TopicStore};
 use crate::moment::Moment;
 
 /// Slots that are looked at in one hold of a shard's lock.

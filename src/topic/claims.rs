@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use super::consumer::{
     Ack, Attached, Claim, ClaimRules, Claims, ConsumerName, Consumers, Lost, Member, Seat, Settling,
 };
+use super::handle::TopicHandle;
 use super::history::History;
 use super::id::{MessageId, TopicHash};
 use super::interest::{LocalTopic, News, WorkerIndex};
 use super::name::TopicName;
 use super::reading::Batch;
 use super::shard::Topic;
-use super::store::{StoreError, TopicHandle, TopicStore};
+use super::store::{StoreError, TopicStore};
 use super::subscription::{Gap, GapReason, Start};
 use crate::moment::Moment;
 

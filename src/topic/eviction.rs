@@ -2,9 +2,10 @@
 
 use smallvec::SmallVec;
 
+use super::handle::TopicHandle;
 use super::message::Message;
 use super::shard::SlotKey;
-use super::store::{TopicHandle, TopicStore};
+use super::store::TopicStore;
 use crate::moment::Moment;
 
 /// Messages that one hold of a lock evicts at the most.

@@ -8,6 +8,7 @@ use crossbeam_utils::CachePadded;
 use hashbrown::HashMap;
 
 use super::budget::Budget;
+use super::handle::{Spot, TopicHandle};
 use super::history::{HistoryLimits, Place};
 use super::id::{Epoch, MessageId, Position, TopicHash};
 use super::interest::{LocalTopic, News, WorkerIndex};
@@ -15,7 +16,7 @@ use super::message::{Draft, Message};
 use super::meter::{Meters, TopicMeter};
 use super::name::TopicName;
 use super::reading::{Batch, Reading, read_on};
-use super::shard::{Shard, SlotKey, Topic};
+use super::shard::{Shard, Topic};
 use super::subscription::{Gap, GapReason, Start, Subscribed};
 use crate::moment::Moment;
 
@@ -36,47 +37,6 @@ pub struct StoreLimits {
     pub group_members_max: usize,
     /// Microseconds after which a durable consumer without members is dropped.
     pub client_retention: u64,
-}
-
-/// Finds a topic without its name, as long as it exists.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TopicHandle {
-    shard: u16,
-    /// The slot and its generation, in halves: so a handle takes ten bytes, and what holds one has
-    /// room for another small thing.
-    slot: [u16; 2],
-    generation: [u16; 2],
-}
-
-impl TopicHandle {
-    pub(super) fn new(shard: u16, key: SlotKey) -> TopicHandle {
-        let halves = |number: u32| [(number >> 16) as u16, number as u16];
-        TopicHandle {
-            shard,
-            slot: halves(key.slot),
-            generation: halves(key.generation),
-        }
-    }
-
-    pub(super) fn shard(self) -> u16 {
-        self.shard
-    }
-
-    pub(super) fn key(self) -> SlotKey {
-        let whole = |[high, low]: [u16; 2]| u32::from(high) << 16 | u32::from(low);
-        SlotKey {
-            slot: whole(self.slot),
-            generation: whole(self.generation),
-        }
-    }
-}
-
-/// Where a topic stands: a handle without the generation, so that the index by hash takes 16 bytes a
-/// topic.
-#[derive(Clone, Copy, Debug)]
-struct Spot {
-    slot: u32,
-    shard: u16,
 }
 
 /// Why a message was not stored.

@@ -1,11 +1,12 @@
 //! Subscribing to a topic: where to start, and what cannot be had any more.
 
+use super::handle::TopicHandle;
 use super::history::Place;
 use super::id::MessageId;
 use super::interest::{LocalTopic, WorkerIndex};
 use super::name::TopicName;
 use super::shard::Topic;
-use super::store::{TopicHandle, TopicStore};
+use super::store::TopicStore;
 
 /// Where a subscription wants to start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
