@@ -282,19 +282,20 @@ impl Journal {
         lost: &HashMap<Connection, Instant>,
     ) -> Option<usize> {
         let holder = previous.connection;
-        let nack = nacks
-            .iter()
-            .position(|(connection, at)| *connection == holder && *at <= seen.read_at);
-        if let Some(index) = nack {
-            nacks.remove(index);
-            return Some(0);
-        }
         let is_lost = lost.get(&holder).is_some_and(|at| *at <= seen.read_at);
         if is_lost && self.gives_back {
             return Some(1);
         }
         let waited = seen.read_at.saturating_duration_since(previous.sent_after);
-        (waited + CLOCK_SLACK >= self.ack_timeout).then_some(2)
+        if waited + CLOCK_SLACK >= self.ack_timeout {
+            return Some(2);
+        }
+        // Last: a delivery that was read late may come behind a nack of the one that followed it.
+        let nack = nacks
+            .iter()
+            .position(|(connection, at)| *connection == holder && *at <= seen.read_at);
+        nacks.remove(nack?);
+        Some(0)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
