@@ -2,19 +2,18 @@
 
 use prometheus::proto::Metric;
 
-use super::cell::{Distribution, Sizes};
-use super::labels::{
-    AckResult, DeadLetter, ERROR_CODES, ErrorType, HANDLERS, PollOutcome, STATUSES,
-    StorageOperation,
+use super::labels::{AckResult, DeadLetter, PollOutcome};
+use super::sample::{Kind, counter, gauge, histogram, seconds, summary};
+use super::series::{
+    errors, http_durations, http_requests, message_latency, one, open_connections, sizes,
+    storage_operations,
 };
-use super::sample::{Kind, Labels, counter, gauge, histogram, seconds, summary};
 use super::view::{TopicView, View};
 use super::worker::{
-    DELIVERY_BUCKETS_MICROS, EXCHANGE_BUCKETS_MICROS, FINE_EXCHANGE_BUCKETS_MICROS, GAP_REASONS,
-    WorkerMetrics,
+    DELIVERY_BUCKETS_MICROS, FINE_EXCHANGE_BUCKETS_MICROS, GAP_REASONS, WorkerMetrics,
 };
 use crate::session::CloseReason;
-use crate::topic::{DeliveryKind, LATENCY_BUCKETS_MICROS};
+use crate::topic::DeliveryKind;
 
 /// A metric family.
 pub(super) struct Family {
@@ -476,92 +475,3 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |view| one(view.process.start_seconds, gauge),
     },
 ];
-
-fn one(value: Option<f64>, sample: fn(Labels<'_>, f64) -> Metric) -> Vec<Metric> {
-    value.map(|value| sample(&[], value)).into_iter().collect()
-}
-
-fn message_latency(view: &View<'_>) -> Vec<Metric> {
-    let latency = |topic: TopicView<'_>| {
-        let counts = Distribution {
-            buckets: topic.counts.latency_buckets.to_vec(),
-            sum_micros: topic.counts.latency_micros,
-        };
-        histogram(&[("topic", topic.name)], &LATENCY_BUCKETS_MICROS, &counts)
-    };
-    view.topics().map(latency).collect()
-}
-
-fn storage_operations(view: &View<'_>) -> Vec<Metric> {
-    let mut metrics = Vec::new();
-    for operation in StorageOperation::ALL {
-        for (place, status) in ["error", "success"].into_iter().enumerate() {
-            let count =
-                view.sum(|worker| worker.storage_operations[operation as usize][place].get());
-            let labels = [("operation", operation.as_str()), ("status", status)];
-            metrics.push(counter(&labels, count as f64));
-        }
-    }
-    metrics
-}
-
-fn errors(view: &View<'_>) -> Vec<Metric> {
-    let mut metrics = Vec::new();
-    for error_type in ErrorType::ALL {
-        for (place, code) in ERROR_CODES.iter().enumerate() {
-            let count = view.sum(|worker| worker.errors[error_type as usize][place].get());
-            if count > 0 {
-                let labels = [("type", error_type.as_str()), ("code", *code)];
-                metrics.push(counter(&labels, count as f64));
-            }
-        }
-    }
-    metrics
-}
-
-fn http_requests(view: &View<'_>) -> Vec<Metric> {
-    STATUSES
-        .iter()
-        .enumerate()
-        .flat_map(|(place, status)| {
-            view.exchanges(|labels, handler, method| {
-                let count = view.sum(|worker| worker.requests[handler][method][place].get());
-                let labels = [labels[0], labels[1], ("status", *status)];
-                (count > 0).then(|| counter(&labels, count as f64))
-            })
-        })
-        .collect()
-}
-
-fn http_durations(view: &View<'_>) -> Vec<Metric> {
-    view.exchanges(|labels, handler, method| {
-        let all = view.distribution(|worker, sum| worker.durations[handler][method].add_to(sum));
-        (all.count() > 0).then(|| histogram(labels, &EXCHANGE_BUCKETS_MICROS, &all))
-    })
-}
-
-fn sizes(view: &View<'_>, read: impl Fn(&WorkerMetrics, usize) -> &Sizes) -> Vec<Metric> {
-    let handlers = HANDLERS.iter().enumerate();
-    let size = |(handler, name): (usize, &&str)| {
-        let count = view.sum(|worker| read(worker, handler).count.get());
-        let sum = view.sum(|worker| read(worker, handler).sum.get());
-        (count > 0).then(|| summary(&[("handler", *name)], count, sum as f64))
-    };
-    handlers.filter_map(size).collect()
-}
-
-fn open_connections(view: &View<'_>) -> Vec<Metric> {
-    let mut metrics = Vec::new();
-    for (index, worker) in view.workers.iter().enumerate() {
-        let index = index.to_string();
-        let kinds = [
-            ("http", &worker.http_connections),
-            ("websocket", &worker.websocket_connections),
-        ];
-        for (kind, open) in kinds {
-            let labels = [("worker", index.as_str()), ("kind", kind)];
-            metrics.push(gauge(&labels, open.get() as f64));
-        }
-    }
-    metrics
-}

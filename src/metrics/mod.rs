@@ -9,6 +9,7 @@ mod cell;
 mod labels;
 mod process;
 mod sample;
+mod series;
 mod view;
 mod worker;
 
