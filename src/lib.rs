@@ -49,18 +49,20 @@
 //! | [`session`] | a client's conversation without its socket: bytes and time in, bytes and effects out |
 //! | [`topic`] | messages in memory: names, ids, logs, interest, budget; no sockets, no threads |
 //! | [`idempotency`] | first answers to publish requests that a client may repeat |
-//! | [`fanout`] | mailboxes and doorbells between workers |
+//! | [`fanout`] | mailboxes and doorbells between workers, inboxes for what other threads answer |
+//! | [`valkey`] | the tier behind memory: messages and consumers on Valkey, by threads of its own |
 //! | [`worker`] | the loop; the only code that does I/O with clients |
 //! | [`server`] | binds, builds, starts, stops: who talks to whom |
 //! | [`metrics`], [`logging`] | what operators see |
 //! | [`config`], [`cli`] | every setting with its bounds; where they are typed |
-//! | [`moment`] | one reading of the clocks, handed to all that need the time |
+//! | [`clock`], [`moment`] | the clocks, and one reading of the clocks, handed to all that need the time |
 //!
 //! Dependencies point downwards only; `tests/layering.rs` checks that. `docs/ARCHITECTURE.md` goes
 //! on from here.
 
 pub mod api;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod fanout;
 pub mod http;
@@ -71,5 +73,6 @@ pub mod moment;
 pub mod server;
 pub mod session;
 pub mod topic;
+pub mod valkey;
 pub mod worker;
 pub mod ws;

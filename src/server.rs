@@ -15,12 +15,13 @@ use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::api::origin::AccessPolicy;
+use crate::clock::Clock;
 use crate::config::{AllowedHosts, Config, ConfigError, HTTP_CONNECTIONS_RESERVED};
 use crate::fanout::{self, mailbox};
 use crate::idempotency::Idempotency;
 use crate::moment::micros;
 use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicName, TopicStore, WorkerIndex};
-use crate::worker::{Clock, Lifecycle, Peers, Places, Shared, Stage, Worker, WorkerState};
+use crate::worker::{Lifecycle, Peers, Places, Shared, Stage, Worker, WorkerState};
 
 /// Items that a mailbox holds; when it is full the receiver looks at all its topics.
 const MAILBOX_ITEMS: usize = 512;
@@ -258,12 +259,12 @@ fn build_shared(
     };
     Ok(Shared {
         access: AccessPolicy::new(config.host.is_loopback(), origins, hosts),
-        store: TopicStore::new(
+        store: Arc::new(TopicStore::new(
             limits,
             config.workers,
             Epoch::new(u32::from_ne_bytes(epoch)),
             budget,
-        ),
+        )),
         places: Places::new(
             config.max_connections,
             config.http_connections_max,

@@ -14,6 +14,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("topic", &["moment"]),
     ("fanout", &["moment"]),
     ("idempotency", &["moment"]),
+    ("clock", &["moment"]),
     ("api", &["http", "moment", "topic", "ws"]),
     (
         "session",
@@ -21,9 +22,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("metrics", &["api", "moment", "session", "topic"]),
     (
+        "valkey",
+        &[
+            "api", "clock", "config", "fanout", "metrics", "moment", "topic",
+        ],
+    ),
+    (
         "worker",
         &[
             "api",
+            "clock",
             "config",
             "fanout",
             "http",
@@ -32,6 +40,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "moment",
             "session",
             "topic",
+            "valkey",
             "ws",
         ],
     ),
@@ -39,12 +48,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "server",
         &[
             "api",
+            "clock",
             "config",
             "fanout",
             "idempotency",
             "metrics",
             "moment",
             "topic",
+            "valkey",
             "worker",
         ],
     ),
@@ -77,12 +88,18 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
         "threads",
         &["thread::"],
         // Each of the last two for its own: the writer, and how many the machine can run.
-        &["worker", "server.rs", "logging/writer.rs", "cli/machine.rs"],
+        &[
+            "worker",
+            "valkey",
+            "server.rs",
+            "logging/writer.rs",
+            "cli/machine.rs",
+        ],
     ),
     (
         "clocks",
         &["Instant", "SystemTime::now"],
-        &["worker", "server.rs", "logging"],
+        &["clock.rs", "worker", "valkey", "server.rs", "logging"],
     ),
     (
         "files",

@@ -75,6 +75,34 @@ pub fn shared_part(frame: &[u8]) -> &[u8] {
     payload(frame).get(TYPE.len()..).unwrap_or_default()
 }
 
+/// What of a message does not depend on its id: all behind the comma after it. `frame` is as for
+/// [`payload`].
+pub fn stored_part(frame: &[u8]) -> &[u8] {
+    payload(frame)
+        .get(FRONT.len() + MessageId::LEN + 2..)
+        .unwrap_or_default()
+}
+
+/// Appends the frame of the message that [`stored_part`] was taken from, with zeros where its id
+/// will stand. `None` when it is of another topic, or was not made here.
+pub fn restore(stored_part: &[u8], topic: &str, out: &mut Vec<u8>) -> Option<FrameLayout> {
+    let rest = stored_part.strip_prefix(&TOPIC[2..])?;
+    rest.strip_prefix(topic.as_bytes())?.strip_prefix(PAYLOAD)?;
+    let len = FRONT.len() + MessageId::LEN + 2 + stored_part.len();
+    let start = out.len();
+    out.reserve(frame::header_len(len) + len);
+    frame::encode_header(Opcode::Text, len, out);
+    let id_at = out.len() - start + FRONT.len();
+    for part in [FRONT, &[b'0'; MessageId::LEN], &TOPIC[..2], stored_part] {
+        out.extend_from_slice(part);
+    }
+    Some(FrameLayout {
+        id_at,
+        topic_at: id_at + MessageId::LEN + TOPIC.len(),
+        topic_len: topic.len(),
+    })
+}
+
 /// Where [`payload`] stands in a frame.
 pub fn payload_range(frame: &[u8]) -> Range<usize> {
     frame.len() - payload(frame).len()..frame.len()
@@ -147,6 +175,32 @@ mod tests {
             assert_eq!(value["topic"], "caf\u{e9}-1");
             assert_eq!(value["timestamp"], "2026-01-31T12:00:00.123456Z");
             assert!(value["metadata"].is_null() && value["payload"].is_object());
+        }
+    }
+
+    #[test]
+    fn the_stored_part_makes_the_same_frame_again() {
+        for payload_len in [2, 200, 70_000] {
+            let payload = format!("{{{}}}", " ".repeat(payload_len - 2));
+            let publication = Publication {
+                topic: Cow::Borrowed("caf\u{e9}-1"),
+                payload: Cow::Borrowed(payload.as_bytes()),
+                ttl: None,
+                metadata: Some(Cow::Borrowed(br#"{"a":"b"}"#)),
+            };
+            let mut frame = Vec::new();
+            let layout = encode(&publication, "2026-01-31T12:00:00.123456Z", &mut frame);
+            let stored = stored_part(&frame);
+            assert!(stored.starts_with(b"\"topic\":\"caf"));
+            let mut again = b"before".to_vec();
+            let restored = restore(stored, "caf\u{e9}-1", &mut again).unwrap();
+            assert_eq!(again["before".len()..], frame);
+            assert_eq!(
+                (restored.id_at, restored.topic_at, restored.topic_len),
+                (layout.id_at, layout.topic_at, layout.topic_len)
+            );
+            assert!(restore(stored, "caf", &mut again).is_none());
+            assert!(restore(&stored[1..], "caf\u{e9}-1", &mut again).is_none());
         }
     }
 

@@ -1,4 +1,5 @@
-//! From worker to worker: news through mailboxes, wake-ups through doorbells. No sockets.
+//! Between threads: news through mailboxes from worker to worker, inboxes for what other threads
+//! have to say to a worker, wake-ups through doorbells. No sockets.
 //!
 //! ```text
 //!   worker A                                   worker B
@@ -7,10 +8,12 @@
 //! ```
 
 mod doorbell;
+mod inbox;
 mod mailbox;
 mod sync;
 
 pub use doorbell::Doorbell;
+pub use inbox::Inbox;
 pub use mailbox::{Receiver, Sender, mailbox};
 
 #[cfg(all(test, loom))]

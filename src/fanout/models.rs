@@ -6,7 +6,7 @@ use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
-use super::{Doorbell, mailbox};
+use super::{Doorbell, Inbox, mailbox};
 
 /// The owner's eventfd: sleeping is waiting for this flag.
 type WakeUp = loom::sync::Arc<AtomicBool>;
@@ -96,6 +96,29 @@ fn two_senders_wake_once_and_lose_nothing() {
             peer.join().unwrap();
         }
         assert!(found == 2 || woken(&wake_up), "news without a wake-up");
+    });
+}
+
+/// An answer that is posted while its worker goes to sleep: found in the last look, or announced.
+#[test]
+fn a_sleeper_misses_no_mail() {
+    loom::model(|| {
+        let doorbell = Arc::new(Doorbell::default());
+        let inbox = Arc::new(Inbox::new(Arc::clone(&doorbell)));
+        let wake_up = WakeUp::default();
+        let (theirs, their_wake_up) = (Arc::clone(&inbox), wake_up.clone());
+        let poster = thread::spawn(move || {
+            if theirs.post([7]) {
+                wake(&their_wake_up);
+            }
+        });
+        doorbell.prepare_to_sleep();
+        let found = !inbox.is_empty();
+        poster.join().unwrap();
+        assert!(found || woken(&wake_up), "mail without a wake-up");
+        let mut mail = Vec::new();
+        inbox.take(&mut mail);
+        assert_eq!(mail, [7]);
     });
 }
 

@@ -4,12 +4,15 @@
 pub(super) use {
     rtrb::{Consumer, Producer, RingBuffer},
     std::sync::atomic::{AtomicBool, Ordering, fence},
+    std::sync::{Mutex, PoisonError},
 };
 
 #[cfg(loom)]
 pub(super) use {
+    loom::sync::Mutex,
     loom::sync::atomic::{AtomicBool, Ordering, fence},
     model::{Consumer, Producer, RingBuffer},
+    std::sync::PoisonError,
 };
 
 /// A ring with the guarantees of `rtrb`'s and no more: an item is seen by who sees the tail behind

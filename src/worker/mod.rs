@@ -41,6 +41,7 @@ use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Poll, Token, Waker};
 
+use crate::clock::Clock;
 use crate::fanout::{Receiver, Sender};
 use crate::metrics::WorkerMetrics;
 use crate::moment::{Moment, micros};
@@ -58,7 +59,7 @@ use seats::Seats;
 use slots::{ConnectionKey, Slots};
 use subscriptions::Subscriptions;
 
-pub use shared::{Clock, Lifecycle, Places, Shared, Stage, WorkerState};
+pub use shared::{Lifecycle, Places, Shared, Stage, WorkerState};
 
 /// The token of the waker; connections never have it.
 const WAKER: Token = Token(usize::MAX - 1);

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::api::origin::AccessPolicy;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::fanout::Doorbell;
 use crate::idempotency::Idempotency;
 use crate::metrics::WorkerMetrics;
-use crate::moment::{Moment, micros};
 use crate::topic::{TopicName, TopicStore};
 
 /// A worker whose loop has not come round for so long, while it had something to do, is stalled.
@@ -23,7 +22,7 @@ pub struct Shared {
     /// Which origins and hosts are served.
     pub access: AccessPolicy,
     /// All messages.
-    pub store: TopicStore,
+    pub store: Arc<TopicStore>,
     /// Where messages go whose deliveries are used up; without it they are dropped.
     pub dead_letter_topic: Option<TopicName>,
     /// First answers to publish requests that may be repeated.
@@ -230,32 +229,5 @@ impl Lifecycle {
     /// Moves on to a stage. The workers must be woken to see it.
     pub fn enter(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::AcqRel);
-    }
-}
-
-/// Both clocks of this process.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    start: Instant,
-}
-
-impl Clock {
-    /// Starts the monotonic clock.
-    pub fn start() -> Clock {
-        Clock {
-            start: Instant::now(),
-        }
-    }
-
-    /// Now.
-    pub fn now(&self) -> Moment {
-        // Before 1970 is 1970.
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Moment {
-            wall_micros: micros(wall),
-            monotonic_micros: micros(self.start.elapsed()),
-        }
     }
 }

@@ -1,0 +1,130 @@
+//! What workers ask Valkey for, and what they hear: plain values that cross threads.
+
+use smallvec::SmallVec;
+
+use crate::topic::{Message, Position, TopicName, WorkerIndex};
+
+/// Who waits for a reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waiter {
+    /// The worker.
+    pub worker: WorkerIndex,
+    /// What it calls that which waits.
+    pub ticket: u64,
+}
+
+/// Something to do, for whom, and until when.
+#[derive(Debug)]
+pub struct Job {
+    /// Who hears of it.
+    pub waiter: Waiter,
+    /// Monotonic microseconds after which the waiter is told [`Refused::TooLate`].
+    pub deadline: u64,
+    /// What.
+    pub task: Task,
+}
+
+/// What there is to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Store messages of one topic: [`Reply::Published`].
+    Publish(Publication),
+    /// Have the local log reach everything that was published before, following the topic if
+    /// nobody does yet: [`Reply::Synced`].
+    Sync {
+        /// Which.
+        topic: TopicName,
+        /// Also tell where the stream begins.
+        wants_beginning: bool,
+    },
+    /// Read a topic's stream on behind a position: [`Reply::Read`].
+    Read(ReadOn),
+}
+
+/// Messages for one topic, stored together and in order, or not at all.
+#[derive(Debug)]
+pub struct Publication {
+    /// The topic.
+    pub topic: TopicName,
+    /// At least one.
+    pub messages: SmallVec<[Outgoing; 1]>,
+    /// They may be in the stream already, but not from before this time in milliseconds of
+    /// Valkey's clock: then their tokens tell.
+    pub sent_since: Option<u64>,
+}
+
+/// One message on its way to Valkey.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Tells it from all others, however often it is sent.
+    pub token: [u8; 16],
+    /// Seconds.
+    pub ttl: Option<u64>,
+    /// What [`stored_part`](crate::api::delivery::stored_part) gives.
+    pub stored_part: Box<[u8]>,
+}
+
+/// A part of a stream, oldest first.
+#[derive(Debug)]
+pub struct ReadOn {
+    /// The topic.
+    pub topic: TopicName,
+    /// Exclusive.
+    pub behind: Position,
+    /// At most so many messages, at least 1.
+    pub messages_max: usize,
+    /// At most so many bytes of them, but at least one message.
+    pub bytes_max: usize,
+}
+
+/// What became of a job.
+#[derive(Debug)]
+pub enum Reply {
+    /// The positions of the messages, in order.
+    Published(Result<SmallVec<[Position; 1]>, Refused>),
+    /// The local log is as new as Valkey was.
+    Synced(Result<Synced, Refused>),
+    /// A part of a stream.
+    Read(Result<Strand, Refused>),
+}
+
+/// A local log was brought up to date.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Synced {
+    /// What the stream holds begins behind this position, if that was asked for.
+    pub begins_behind: Option<Position>,
+}
+
+/// A part of a stream.
+#[derive(Debug)]
+pub struct Strand {
+    /// Messages that have not expired, framed, oldest first; not part of any log.
+    pub messages: Vec<Message>,
+    /// What the stream holds begins behind this position: what lies between the position that was
+    /// asked for and this one is lost.
+    pub begins_behind: Position,
+    /// Everything up to here was read, or has expired.
+    pub reached: Position,
+    /// More stands behind that.
+    pub has_more: bool,
+}
+
+/// Why a job was not done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refused {
+    /// Valkey cannot be reached.
+    #[error("the message store cannot be reached")]
+    Away,
+    /// As much waits for Valkey as may wait.
+    #[error("too much waits for the message store")]
+    Full,
+    /// Its time was up. A message may have been stored all the same.
+    #[error("the message store did not answer in time")]
+    TooLate,
+    /// Valkey has no memory left for messages.
+    #[error("the message store has no memory left")]
+    OutOfMemory,
+    /// Valkey refused it.
+    #[error("the message store refused it")]
+    Error,
+}

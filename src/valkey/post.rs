@@ -1,0 +1,72 @@
+//! The way from threads of this tier to the workers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::job::{Reply, Waiter};
+use crate::fanout::{Doorbell, Inbox};
+use crate::topic::{LocalTopic, News, WorkerIndex};
+
+/// What a worker finds in its inbox.
+#[derive(Debug)]
+pub enum Mail {
+    /// What became of the job of this ticket.
+    Reply(u64, Reply),
+    /// A topic of the worker has news.
+    News(LocalTopic),
+}
+
+/// The inboxes of all workers, and how to wake them.
+pub struct Post {
+    inboxes: Box<[Inbox<Mail>]>,
+    wake: Box<dyn Fn(WorkerIndex) + Send + Sync>,
+}
+
+impl fmt::Debug for Post {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post")
+            .field("inboxes", &self.inboxes)
+            .finish()
+    }
+}
+
+impl Post {
+    /// An inbox for the owner of each doorbell; `wake` ends a worker's sleep.
+    pub fn new(
+        doorbells: impl Iterator<Item = Arc<Doorbell>>,
+        wake: impl Fn(WorkerIndex) + Send + Sync + 'static,
+    ) -> Post {
+        Post {
+            inboxes: doorbells.map(Inbox::new).collect(),
+            wake: Box::new(wake),
+        }
+    }
+
+    /// The inbox of a worker.
+    pub fn inbox(&self, worker: WorkerIndex) -> &Inbox<Mail> {
+        &self.inboxes[worker as usize]
+    }
+
+    /// Tells a waiter what became of its job. For several, [`Post::send`] takes fewer locks.
+    pub fn reply(&self, waiter: Waiter, reply: Reply) {
+        self.send(waiter.worker, [Mail::Reply(waiter.ticket, reply)]);
+    }
+
+    /// Tells readers that their topics have news.
+    pub fn news(&self, news: &mut Vec<News>) {
+        // Those of one worker together: each post takes a lock and may wake.
+        news.sort_unstable_by_key(|item| item.worker);
+        for items in news.chunk_by(|one, other| one.worker == other.worker) {
+            let mail = items.iter().map(|item| Mail::News(item.local));
+            self.send(items[0].worker, mail);
+        }
+        news.clear();
+    }
+
+    /// Puts mail into a worker's inbox.
+    pub fn send(&self, worker: WorkerIndex, mail: impl IntoIterator<Item = Mail>) {
+        if self.inboxes[worker as usize].post(mail) {
+            (self.wake)(worker);
+        }
+    }
+}
