@@ -31,12 +31,9 @@ pub enum Task {
     Publish(Publication),
     /// Have the local log reach everything that was published before, following the topic if
     /// nobody does yet: [`Reply::Synced`].
-    Sync {
-        /// Which.
-        topic: TopicName,
-        /// Also tell where the stream begins.
-        wants_beginning: bool,
-    },
+    Sync(TopicName),
+    /// Tell where a topic's stream begins: [`Reply::Beginning`].
+    Beginning(TopicName),
     /// Read a topic's stream on behind a position: [`Reply::Read`].
     Read(ReadOn),
 }
@@ -83,16 +80,12 @@ pub enum Reply {
     /// The positions of the messages, in order.
     Published(Result<SmallVec<[Position; 1]>, Refused>),
     /// The local log is as new as Valkey was.
-    Synced(Result<Synced, Refused>),
+    Synced(Result<(), Refused>),
+    /// What the stream holds begins behind this position: that of the newest message if it holds
+    /// nothing, [`Position::ZERO`] if nothing was ever lost.
+    Beginning(Result<Position, Refused>),
     /// A part of a stream.
     Read(Result<Strand, Refused>),
-}
-
-/// A local log was brought up to date.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Synced {
-    /// What the stream holds begins behind this position, if that was asked for.
-    pub begins_behind: Option<Position>,
 }
 
 /// A part of a stream.

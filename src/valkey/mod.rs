@@ -18,6 +18,6 @@ mod job;
 mod keys;
 mod post;
 
-pub use job::{Job, Outgoing, Publication, ReadOn, Refused, Reply, Strand, Synced, Task, Waiter};
+pub use job::{Job, Outgoing, Publication, ReadOn, Refused, Reply, Strand, Task, Waiter};
 pub use keys::Keys;
 pub use post::{Mail, Post};
