@@ -31,7 +31,7 @@ pub use context::{Context, SessionIds, SessionLimits};
 pub use effect::{Effect, SubscribeRequest, Turn};
 pub use exchange::Exchange;
 pub use poll::{PollBounds, Polled};
-pub use publish::{Publish, Receipt, Repeat, Stored};
+pub use publish::{Kept, NotStored, Publish, Receipt, Repeat, Stored};
 pub use request::Ticket;
 pub use stream::{Stream, StreamOpening};
 pub use topics::{TopicsAnswer, TopicsQuestion, TopicsRequest};

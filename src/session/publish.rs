@@ -77,7 +77,25 @@ impl Topics {
 }
 
 /// What became of one message.
-pub type Stored = Result<MessageId, StoreError>;
+pub type Stored = Result<Kept, NotStored>;
+
+/// Where a message is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kept {
+    /// In its topic, under this id.
+    At(MessageId),
+    /// In the spool, until the tier behind memory can be reached: it has no id yet.
+    InSpool,
+}
+
+/// Why a message was not stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotStored {
+    /// The store has no room.
+    Store(StoreError),
+    /// The tier behind memory did not take it; the sentence says why.
+    Behind(&'static str),
+}
 
 /// One message.
 pub(super) fn one(
@@ -182,19 +200,31 @@ pub(super) fn published(
             .zip(stored)
             .map(|(topic, stored)| BulkResult {
                 topic,
-                outcome: stored.map_err(|_| ErrorCode::ServiceUnavailable.as_str()),
+                outcome: match stored {
+                    Ok(Kept::At(id)) => Ok(Some(*id)),
+                    Ok(Kept::InSpool) => Ok(None),
+                    Err(_) => Err(ErrorCode::ServiceUnavailable.as_str()),
+                },
             })
             .collect();
         reply::bulk_published(&mut body, &results);
         answer(&receipt.ticket, &Answer::json(207, &body), ctx, out)
     } else {
+        let topic = &receipt.topics.text;
         match stored.first() {
-            Some(Ok(id)) => {
-                let topic = &receipt.topics.text;
+            Some(Ok(kept)) => {
+                let (status, id) = match kept {
+                    Kept::At(id) => (201, Some(id)),
+                    Kept::InSpool => (202, None),
+                };
                 reply::published(&mut body, id, topic, receipt.timestamp.as_str());
-                answer(&receipt.ticket, &Answer::json(201, &body), ctx, out)
+                answer(&receipt.ticket, &Answer::json(status, &body), ctx, out)
             }
-            Some(Err(error)) => refused(&receipt.ticket, *error, ctx, out),
+            Some(Err(NotStored::Store(error))) => refused(&receipt.ticket, *error, ctx, out),
+            Some(Err(NotStored::Behind(sentence))) => {
+                let error = Answer::error(ErrorCode::ServiceUnavailable).message(*sentence);
+                answer(&receipt.ticket, &error, ctx, out)
+            }
             None => answer(
                 &receipt.ticket,
                 &Answer::error(ErrorCode::InternalError),

@@ -167,6 +167,16 @@ impl Draft {
         &self.message.frame()[start..start + self.topic_len as usize]
     }
 
+    /// The frame, in which the id is still missing.
+    pub fn frame(&self) -> &[u8] {
+        self.message.frame()
+    }
+
+    /// When its `ttl` ends, in monotonic microseconds; `u64::MAX` for never.
+    pub fn expires_at(&self) -> u64 {
+        self.message.expires_at()
+    }
+
     /// Bytes it costs.
     pub fn cost(&self) -> u64 {
         self.message.cost()

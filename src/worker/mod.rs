@@ -23,6 +23,7 @@ mod drain;
 mod fan_out;
 mod outbox;
 mod polls;
+mod publish;
 mod reading;
 mod requests;
 mod seats;

@@ -121,10 +121,10 @@ pub fn error(out: &mut Vec<u8>, error: &CommandError) {
     out.push(b'}');
 }
 
-/// Appends the answer to a publish.
-pub fn published(out: &mut Vec<u8>, id: &MessageId, topic: &str, timestamp: &str) {
+/// Appends the answer to a publish. A message that is stored later has no id yet.
+pub fn published(out: &mut Vec<u8>, id: Option<&MessageId>, topic: &str, timestamp: &str) {
     out.extend_from_slice(b"{\"message_id\":");
-    append_id(out, id);
+    append_id_or_null(out, id);
     out.extend_from_slice(b",\"topic\":");
     append_string(out, topic);
     out.extend_from_slice(b",\"timestamp\":");
@@ -137,8 +137,8 @@ pub fn published(out: &mut Vec<u8>, id: &MessageId, topic: &str, timestamp: &str
 pub struct BulkResult<'a> {
     /// Name of the topic.
     pub topic: &'a str,
-    /// The id, or an error code.
-    pub outcome: Result<MessageId, &'static str>,
+    /// The id, which a message that is stored later does not have yet; or an error code.
+    pub outcome: Result<Option<MessageId>, &'static str>,
 }
 
 /// Appends the answer to a bulk publish, with the results in the order of the request.
@@ -158,10 +158,7 @@ pub fn bulk_published(out: &mut Vec<u8>, results: &[BulkResult<'_>]) {
 
 fn append_bulk_result(out: &mut Vec<u8>, result: &BulkResult<'_>) {
     out.extend_from_slice(b"{\"message_id\":");
-    match &result.outcome {
-        Ok(id) => append_id(out, id),
-        Err(_) => out.extend_from_slice(b"null"),
-    }
+    append_id_or_null(out, result.outcome.as_ref().ok().and_then(Option::as_ref));
     out.extend_from_slice(b",\"topic\":");
     append_string(out, result.topic);
     match result.outcome {
@@ -171,6 +168,13 @@ fn append_bulk_result(out: &mut Vec<u8>, result: &BulkResult<'_>) {
             append_string(out, code);
             out.push(b'}');
         }
+    }
+}
+
+fn append_id_or_null(out: &mut Vec<u8>, id: Option<&MessageId>) {
+    match id {
+        Some(id) => append_id(out, id),
+        None => out.extend_from_slice(b"null"),
     }
 }
 
@@ -292,10 +296,14 @@ mod tests {
     fn publish_answers() {
         let id = id(5);
         assert_eq!(
-            text(|out| published(out, &id, "a", NOW)),
+            text(|out| published(out, Some(&id), "a", NOW)),
             format!(r#"{{"message_id":"{id}","topic":"a","timestamp":"{NOW}"}}"#)
         );
-        let results = [Ok(id), Err("SERVICE_UNAVAILABLE")].map(|outcome| BulkResult {
+        assert_eq!(
+            text(|out| published(out, None, "a", NOW)),
+            format!(r#"{{"message_id":null,"topic":"a","timestamp":"{NOW}"}}"#)
+        );
+        let results = [Ok(Some(id)), Err("SERVICE_UNAVAILABLE")].map(|outcome| BulkResult {
             topic: "a",
             outcome,
         });

@@ -10,8 +10,8 @@ use super::pulsar_proxy::api::reply::{AckError, Resume};
 use super::pulsar_proxy::http::HeadLimits;
 use super::pulsar_proxy::moment::Moment;
 use super::pulsar_proxy::session::{
-    Acknowledged, CloseReason, Context, Effect, Exchange, Publish, Session, SessionIds,
-    SessionLimits, Stored, SubscribeRequest, Turn,
+    Acknowledged, CloseReason, Context, Effect, Exchange, Kept, NotStored, Publish, Session,
+    SessionIds, SessionLimits, Stored, SubscribeRequest, Turn,
 };
 use super::pulsar_proxy::topic::{
     Batch, Budget, CatalogueError, Draft, Epoch, Gap, HistoryLimits, LocalTopic, Message,
@@ -372,9 +372,10 @@ impl Conversation {
     fn store(&mut self, draft: Draft) -> Stored {
         let (now, draft) = (self.now, std::iter::once(draft));
         self.store
-            .publish(draft, now, now.monotonic_micros, &mut self.outcome)?;
+            .publish(draft, now, now.monotonic_micros, &mut self.outcome)
+            .map_err(NotStored::Store)?;
         self.outcome.news.clear();
-        Ok(self.outcome.ids[0])
+        Ok(Kept::At(self.outcome.ids[0]))
     }
 
     /// All topics, or none: as the worker does it, but for names that are subscribed already, whose
