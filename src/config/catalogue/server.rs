@@ -1,0 +1,153 @@
+//! The process itself: where it listens, who may reach it, what it logs and measures, how it ends.
+
+use std::time::Duration;
+
+use super::super::table::{About, Computed, Fixed, Group, Plain, Shape};
+use super::super::value::Count;
+use super::{TIMEOUT_MAX, WORKERS_MAX};
+
+/// Loopback, because without credentials nothing else is safe.
+pub(crate) const HOST: Plain = Plain {
+    about: About::new(
+        "host",
+        Group::Server,
+        "ADDRESS",
+        "Address to listen on: IPv4, IPv6 or localhost; one that is not loopback needs --insecure-no-auth",
+    ),
+    default: "127.0.0.1",
+};
+
+pub(crate) const PORT: Fixed<Count> = Fixed::new(
+    About::new(
+        "port",
+        Group::Server,
+        "NUMBER",
+        "TCP port to listen on; 0 lets the system choose",
+    )
+    .plain_name("HTTP_PORT"),
+    Count(8_080),
+    Count(0),
+    Count(65_535),
+);
+
+/// One thread per core: each is a loop that is never idle under load.
+pub(crate) const WORKERS: Computed<Count> = Computed::new(
+    About::new("workers", Group::Server, "NUMBER", "Worker threads").plain_name("WORKERS"),
+    "number of cores, at most 64",
+    Count(1),
+    Count(WORKERS_MAX as u64),
+);
+
+pub(crate) const APP_NAME: Plain = Plain {
+    about: About::new(
+        "app-name",
+        Group::Server,
+        "TEXT",
+        "Name of this installation",
+    )
+    .plain_name("APP_NAME"),
+    default: "Pulsar Proxy",
+};
+
+pub(crate) const CONFIG: Plain = Plain {
+    about: About::new(
+        "config",
+        Group::Server,
+        "FILE",
+        "TOML file with settings; its keys are the flags' names with _ for -",
+    ),
+    default: "",
+};
+
+/// None, for those who restart by hand; a load balancer needs the time in which it sees `/ready`.
+pub(crate) const DRAIN_DELAY: Fixed<Duration> = Fixed::new(
+    About::new(
+        "drain-delay",
+        Group::Server,
+        "DURATION",
+        "Time between SIGTERM, when /ready turns 503, and the end of listening",
+    ),
+    Duration::ZERO,
+    Duration::ZERO,
+    TIMEOUT_MAX,
+);
+
+pub(crate) const DRAIN_TIMEOUT: Fixed<Duration> = Fixed::new(
+    About::new(
+        "drain-timeout",
+        Group::Server,
+        "DURATION",
+        "Time in which connections are closed one after another at shutdown",
+    ),
+    Duration::from_secs(30),
+    Duration::ZERO,
+    TIMEOUT_MAX,
+);
+
+pub(crate) const INSECURE_NO_AUTH: Plain = Plain {
+    about: About::new(
+        "insecure-no-auth",
+        Group::Access,
+        "SWITCH",
+        "Listen on an address that is not loopback although no credentials are configured",
+    )
+    .shape(Shape::Switch),
+    default: "off",
+};
+
+pub(crate) const ALLOWED_ORIGINS: Plain = Plain {
+    about: About::new(
+        "allowed-origins",
+        Group::Access,
+        "LIST",
+        "Origins of web pages that may use the server, as scheme://host[:port] or null",
+    )
+    .shape(Shape::List),
+    default: "",
+};
+
+pub(crate) const ALLOWED_HOSTS: Plain = Plain {
+    about: About::new(
+        "allowed-hosts",
+        Group::Access,
+        "LIST",
+        "Hosts, without port, that requests may name beside loopback ones; * allows all",
+    )
+    .shape(Shape::List),
+    default: "",
+};
+
+// Logs and metrics.
+
+pub(crate) const LOG_LEVEL: Plain = Plain {
+    about: About::new(
+        "log-level",
+        Group::Logs,
+        "LEVEL",
+        "Least level that is logged: DEBUG, INFO, WARNING, ERROR or CRITICAL",
+    )
+    .plain_name("LOG_LEVEL"),
+    default: "INFO",
+};
+
+pub(crate) const LOG_FORMAT: Plain = Plain {
+    about: About::new(
+        "log-format",
+        Group::Logs,
+        "FORMAT",
+        "Form of the log on stderr: text, json, or auto, which is text on a terminal",
+    ),
+    default: "auto",
+};
+
+pub(crate) const METRICS_TOPICS_MAX: Fixed<Count> = Fixed::new(
+    About::new(
+        "metrics-topics-max",
+        Group::Logs,
+        "NUMBER",
+        "Topics with metrics of their own; the rest is summed as *",
+    ),
+    Count(1_000),
+    Count(0),
+    Count(1_000_000),
+);
