@@ -157,17 +157,50 @@ fn a_token_key_is_refused_and_not_shown() {
 #[test]
 fn what_is_not_built_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    for (flag, value) in [
-        ("--storage-backend", "valkey"),
-        ("--persistent-tier-retention", "1h"),
-        ("--rate-limit-per-client", "1"),
-    ] {
-        let sentence = refused(directory.path(), &[flag, value], &[]);
-        assert!(
-            sentence.contains("this version does not have that part yet"),
-            "{sentence}"
-        );
-    }
+    let sentence = refused(directory.path(), &["--rate-limit-per-client", "1"], &[]);
+    assert!(
+        sentence.contains("this version does not have that part yet"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_spool_needs_valkey_and_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let sentence = refused(directory.path(), &["--on-outage", "spool"], &[]);
+    assert!(
+        sentence.contains("storage-backend, left at its default, which is memory"),
+        "{sentence}"
+    );
+    let environment = [("STORAGE_BACKEND", "valkey"), ("PULSAR_ON_OUTAGE", "spool")];
+    let sentence = refused(directory.path(), &[], &environment);
+    assert!(
+        sentence.contains("the setting spool-dir, left at its default, cannot be none"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn secrets_of_valkey_are_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = "hunter2".repeat(1_000);
+    let environment = [("STORAGE_BACKEND", "valkey"), ("VALKEY_PASSWORD", &secret)];
+    let sentence = refused(directory.path(), &[], &environment);
+    assert!(
+        sentence.contains("valkey-password, given by the environment variable VALKEY_PASSWORD"),
+        "{sentence}"
+    );
+    assert!(!sentence.contains("hunter2"), "{sentence}");
+    fs::write(
+        directory.path().join("p.toml"),
+        "storage_backend = \"valkey\"\nvalkey_password = hunter2\n",
+    )
+    .unwrap();
+    let sentence = refused(directory.path(), &["--config", "p.toml"], &[]);
+    assert!(
+        sentence.contains("line 2") && !sentence.contains("hunter2"),
+        "{sentence}"
+    );
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::Config;
 use super::catalogue as all;
 use super::error::ConfigError;
 use super::table::About;
 use super::typed::Typed;
 use super::value::Value;
+use super::{Config, OnOutage, ValkeySettings};
 
 /// How settings fit together.
 ///
@@ -16,6 +16,9 @@ use super::value::Value;
 /// The first setting that does not fit, and what it does not fit to.
 pub(super) fn check(config: &Config, typed: &Typed) -> Result<(), ConfigError> {
     check_sizes(config, typed)?;
+    if let Some(valkey) = &config.valkey {
+        check_valkey(valkey, config.message_bytes_max(), typed)?;
+    }
     let (idle, ping) = (config.ws_idle_timeout, config.ws_ping_interval);
     if idle <= ping {
         let about = &all::WS_IDLE_TIMEOUT.quantity.about;
@@ -68,13 +71,37 @@ fn check_sizes(config: &Config, typed: &Typed) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// What must hold messages on their way to Valkey.
+fn check_valkey(valkey: &ValkeySettings, largest: usize, typed: &Typed) -> Result<(), ConfigError> {
+    let bound = MESSAGES_ON_THE_WAY_MIN.saturating_mul(largest);
+    let spool = match valkey.on_outage {
+        OnOutage::Reject => None,
+        OnOutage::Spool { bytes_max, .. } => Some((&all::SPOOL_BYTES_MAX, bytes_max)),
+    };
+    let queue = (&all::VALKEY_QUEUE_BYTES_MAX, valkey.queue_bytes_max as u64);
+    for (holder, bytes) in [Some(queue), spool].into_iter().flatten() {
+        if bytes < bound as u64 {
+            let needed = "two of the largest messages of max-message-size";
+            let held = (&all::MAX_MESSAGE_SIZE.quantity.about, needed);
+            let values = (format!("{bytes} bytes"), format!("{bound} bytes"));
+            return Err(typed.contradiction(&holder.quantity.about, "at least", held, values));
+        }
+    }
+    Ok(())
+}
+
+/// The least room on the way to Valkey in messages of the largest size: one waits while another is
+/// written. As neither may be less than 1 MiB, a bulk fits as well, in which each of 100 messages gets an
+/// envelope.
+const MESSAGES_ON_THE_WAY_MIN: usize = 2;
+
 /// The least memory budget in messages of the largest size: with less, one publisher of such messages
 /// would push everything else out.
 const MESSAGES_IN_MEMORY_MIN: usize = 8;
 
 impl Typed {
     /// `other` is the setting that does not fit, and what of it is needed; the values are those of the two.
-    fn contradiction(
+    pub(super) fn contradiction(
         &self,
         about: &About,
         relation: &str,

@@ -14,6 +14,7 @@ mod read;
 mod readme;
 mod table;
 mod typed;
+mod valkey;
 mod value;
 
 use std::net::{IpAddr, SocketAddr};
@@ -21,12 +22,14 @@ use std::time::Duration;
 
 pub(crate) use catalogue::SETTINGS;
 pub use catalogue::{
-    ENVELOPE_BYTES_MAX, HEADERS_LIMIT, HTTP_CONNECTIONS_RESERVED, PROXY_IDLE_MARGIN, WORKERS_MAX,
+    ENVELOPE_BYTES_MAX, HEADERS_LIMIT, HTTP_CONNECTIONS_RESERVED, PROXY_IDLE_MARGIN,
+    SECRET_BYTES_MAX, VALKEY_ADDRESSES_MAX, VALKEY_PREFIX_MAX, WORKERS_MAX,
 };
 pub use decide::decide;
 pub use error::{ConfigError, Source};
 pub(crate) use table::{About, Shape};
 pub use typed::{Given, Layers, Typed};
+pub use valkey::{OnOutage, Secret, ValkeySettings, ValkeyTopology};
 
 /// Time in which the first subscribe of a WebSocket connection is due (SPEC section 5). It is no setting:
 /// a client that has opened a connection has no reason to wait.
@@ -70,6 +73,8 @@ pub struct Config {
     /// Topic for messages whose deliveries are used up, as typed: what a name may be is not known
     /// here.
     pub dead_letter_topic: Option<Given>,
+    /// The tier behind memory; `None` if messages are kept in memory alone.
+    pub valkey: Option<ValkeySettings>,
 
     /// WebSocket connections, streams and polling clients at a time, at least 1.
     pub max_connections: usize,

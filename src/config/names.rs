@@ -5,28 +5,17 @@ use super::error::{ConfigError, Source};
 use super::table::{Declared, PREFIX};
 use super::typed::Layers;
 
-/// Names that belong to the persistent tier, which nothing reads while messages stay in memory.
-const VALKEY_NAMES: [&str; 6] = [
-    "VALKEY_HOST",
-    "VALKEY_PORT",
-    "VALKEY_USERNAME",
-    "VALKEY_PASSWORD",
-    "VALKEY_DB",
-    "VALKEY_USE_TLS",
-];
-
 /// The name of the key of access tokens. Whoever sets it expects that tokens are checked.
 const JWT_NAME: &str = "JWT_SECRET_KEY";
 
 /// Settings of later versions. Whoever sets one expects something that this version does not do; a
 /// start that swallowed it would surprise them when it matters.
-const LATER_NAMES: [&str; 12] = [
+const LATER_NAMES: [&str; 11] = [
     "ALLOW_QUERY_TOKEN",
     "BOOTSTRAP_ADMIN_EMAIL",
     "BOOTSTRAP_ADMIN_PASSWORD",
     "BOOTSTRAP_ADMIN_USERNAME",
     "METRICS_AUTH",
-    "ON_OUTAGE",
     "PROXY_PROTOCOL",
     "RELAY",
     "TLS_CERT",
@@ -68,11 +57,8 @@ impl Layers {
     pub(super) fn warn_of_ignored(&self, warnings: &mut Vec<String>) {
         let mut environment = Vec::new();
         for (name, value) in &self.environment {
-            let is_link = value.to_str().is_some_and(is_service_link);
             // Those of settings have been told of where the setting was looked for.
-            if is_link && VALKEY_NAMES.contains(&name.as_str()) {
-                warnings.push(service_link_ignored(name));
-            }
+            let is_link = value.to_str().is_some_and(is_service_link);
             environment.push((name, value.is_empty() || is_link));
         }
         let dotenv = self
@@ -86,9 +72,7 @@ impl Layers {
             }
             seen.push(name);
             let plain = name.strip_prefix(PREFIX);
-            if VALKEY_NAMES.contains(&plain.unwrap_or(name)) {
-                warnings.push(format!("{name} is ignored: the storage backend is memory"));
-            } else if plain.is_some_and(|plain| is_unknown(name, plain)) {
+            if plain.is_some_and(|plain| is_unknown(name, plain)) {
                 let name = name.escape_debug();
                 warnings.push(format!(
                     "{name} is ignored: this version has no such setting"
@@ -136,21 +120,12 @@ mod tests {
     #[test]
     fn names_of_other_parts_are_told_of() {
         let mut layers = Layers::default();
-        layers.environment.insert("VALKEY_HOST".into(), "db".into());
-        layers
-            .environment
-            .insert("PULSAR_VALKEY_PASSWORD".into(), "secret".into());
         layers.environment.insert("PULSAR_PROT".into(), "1".into());
         layers.dotenv.insert("DATABASE_URL".into(), "x".into());
-        layers.dotenv.insert("VALKEY_HOST".into(), "x".into());
         let warnings = layers.merge().unwrap().warnings;
         assert_eq!(
             warnings,
-            [
-                "PULSAR_PROT is ignored: this version has no such setting",
-                "PULSAR_VALKEY_PASSWORD is ignored: the storage backend is memory",
-                "VALKEY_HOST is ignored: the storage backend is memory",
-            ]
+            ["PULSAR_PROT is ignored: this version has no such setting"]
         );
     }
 

@@ -12,6 +12,7 @@ pub(crate) const PREFIX: &str = "PULSAR_";
 pub(crate) enum Group {
     Server,
     Storage,
+    Valkey,
     Limits,
     Http,
     WebSocket,
@@ -24,6 +25,7 @@ impl Group {
         match self {
             Group::Server => "Server",
             Group::Storage => "Storage",
+            Group::Valkey => "Valkey",
             Group::Limits => "Limits",
             Group::Http => "HTTP",
             Group::WebSocket => "WebSocket",

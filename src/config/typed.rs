@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::catalogue::{CONFIG, SETTINGS};
@@ -10,8 +11,9 @@ use super::error::{ConfigError, Source};
 use super::names::{is_service_link, service_link_ignored};
 use super::table::{About, Shape};
 
-/// Everything that can set something, strongest first.
-#[derive(Debug, Default)]
+/// Everything that can set something, strongest first. Its `Debug` form tells no values, because there
+/// are secrets among them.
+#[derive(Default)]
 pub struct Layers {
     /// Flags by name without dashes; lists are joined with commas.
     pub flags: BTreeMap<&'static str, String>,
@@ -32,8 +34,9 @@ pub struct Given {
     pub source: Source,
 }
 
-/// What was typed, by the flag's name, and what the operator should know about the rest.
-#[derive(Debug, Default)]
+/// What was typed, by the flag's name, and what the operator should know about the rest. Its `Debug`
+/// form tells no values, because there are secrets among them.
+#[derive(Default)]
 pub struct Typed {
     pub(super) values: BTreeMap<&'static str, Given>,
     pub(super) warnings: Vec<String>,
@@ -147,6 +150,20 @@ impl Layers {
     }
 }
 
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = |(path, table): &(PathBuf, toml::Table)| -> (PathBuf, Vec<String>) {
+            (path.clone(), table.keys().cloned().collect())
+        };
+        f.debug_struct("Layers")
+            .field("flags", &self.flags.keys())
+            .field("environment", &self.environment.keys())
+            .field("dotenv", &self.dotenv.keys())
+            .field("file", &self.file.as_ref().map(keys))
+            .finish()
+    }
+}
+
 impl Given {
     fn new(text: &str, source: Source) -> Given {
         Given {
@@ -165,6 +182,16 @@ impl Typed {
     pub(super) fn source(&self, about: &About) -> Source {
         self.get(about)
             .map_or(Source::Default, |given| given.source.clone())
+    }
+}
+
+impl fmt::Debug for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources = self
+            .values
+            .iter()
+            .map(|(name, given)| (name, &given.source));
+        f.debug_map().entries(sources).finish()
     }
 }
 
@@ -329,6 +356,33 @@ mod tests {
             .to_string();
             assert!(error.starts_with(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn debug_forms_tell_names_and_sources_and_no_values() {
+        let toml = "valkey_password = \"hunter2\"";
+        let layers = Layers {
+            flags: BTreeMap::from([("valkey-username", "hunter2".to_owned())]),
+            environment: BTreeMap::from([("VALKEY_PASSWORD".to_owned(), "hunter2".into())]),
+            dotenv: BTreeMap::from([("VALKEY_USERNAME".to_owned(), "hunter2".to_owned())]),
+            file: Some((PathBuf::from("p.toml"), toml.parse().unwrap())),
+        };
+        let (all, typed) = (
+            format!("{layers:?}"),
+            format!("{:?}", layers.merge().unwrap()),
+        );
+        assert!(
+            all.contains("VALKEY_PASSWORD") && all.contains("valkey_password"),
+            "{all}"
+        );
+        assert!(
+            typed.contains("Environment(\"VALKEY_PASSWORD\")"),
+            "{typed}"
+        );
+        assert!(
+            !all.contains("hunter2") && !typed.contains("hunter2"),
+            "{all} {typed}"
+        );
     }
 
     #[cfg(unix)]

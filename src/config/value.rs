@@ -167,6 +167,13 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     Some((host, Some(port)))
 }
 
+/// A host, and the port behind it if there is one from 1 to 65535. IPv6 addresses need their brackets,
+/// because without them the last group and a port look alike; they are kept without.
+pub(super) fn parse_endpoint(text: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = split_port(text)?;
+    Some((parse_host(host)?, port)).filter(|_| port != Some(0))
+}
+
 fn unbracketed(text: &str) -> &str {
     text.strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
@@ -265,6 +272,40 @@ mod tests {
         assert_eq!(parse_host("[::1]").as_deref(), Some("::1"));
         for wrong in ["", "example.com:80", "a b", "http://a", &"a".repeat(256)] {
             assert_eq!(parse_host(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn endpoints_are_hosts_and_ports() {
+        for (text, host, port) in [
+            ("Valkey_1", "valkey_1", None),
+            ("a.example:1", "a.example", Some(1)),
+            ("[FD00::1]:65535", "fd00::1", Some(65_535)),
+            ("[::1]", "::1", None),
+        ] {
+            assert_eq!(
+                parse_endpoint(text),
+                Some((host.to_owned(), port)),
+                "{text}"
+            );
+        }
+        for wrong in [
+            "",
+            ":1",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "::1",
+            "fd00::1:6379",
+            "[::1",
+            "[::1]x",
+            "a b",
+            "redis://a",
+            "a:1:2",
+            "u@a",
+        ] {
+            assert_eq!(parse_endpoint(wrong), None, "{wrong}");
         }
     }
 

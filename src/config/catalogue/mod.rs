@@ -19,6 +19,7 @@ pub(super) use self::{
     consumers::*, http::*, limits::*, server::*, storage::*, valkey::*, websocket::*,
 };
 pub use http::PROXY_IDLE_MARGIN;
+pub use valkey::{SECRET_BYTES_MAX, VALKEY_ADDRESSES_MAX, VALKEY_PREFIX_MAX};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -47,7 +48,7 @@ const _: () = assert!(10 + 255 * 4 + 34 + 27 + 87 <= ENVELOPE_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= u64::BITS as usize);
 
 /// Every setting, in the order of `--help` and the README.
-pub(crate) static SETTINGS: [&dyn Declared; 44] = [
+pub(crate) static SETTINGS: [&dyn Declared; 63] = [
     &HOST,
     &PORT,
     &WORKERS,
@@ -63,6 +64,25 @@ pub(crate) static SETTINGS: [&dyn Declared; 44] = [
     &MEMORY_MAX,
     &CLIENT_RETENTION,
     &DEAD_LETTER_TOPIC,
+    &VALKEY_HOST,
+    &VALKEY_PORT,
+    &VALKEY_MODE,
+    &VALKEY_USERNAME,
+    &VALKEY_PASSWORD,
+    &VALKEY_DB,
+    &VALKEY_USE_TLS,
+    &VALKEY_CA_FILE,
+    &VALKEY_SENTINEL_MASTER,
+    &VALKEY_SENTINEL_USERNAME,
+    &VALKEY_SENTINEL_PASSWORD,
+    &VALKEY_PREFIX,
+    &VALKEY_TIMEOUT,
+    &VALKEY_QUEUE_BYTES_MAX,
+    &VALKEY_WAIT,
+    &VALKEY_LINGER,
+    &ON_OUTAGE,
+    &SPOOL_DIR,
+    &SPOOL_BYTES_MAX,
     &MAX_CONNECTIONS,
     &HTTP_CONNECTIONS_MAX,
     &TOPICS_MAX,

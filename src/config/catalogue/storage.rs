@@ -11,10 +11,9 @@ pub(crate) const STORAGE_BACKEND: Plain = Plain {
         "storage-backend",
         Group::Storage,
         "NAME",
-        "Where messages are kept",
+        "Where messages are kept: memory, or valkey, which outlives the process and joins instances",
     )
-    .plain_name("STORAGE_BACKEND")
-    .not_built(),
+    .plain_name("STORAGE_BACKEND"),
     default: "memory",
 };
 

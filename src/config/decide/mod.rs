@@ -1,6 +1,8 @@
 //! From what was typed to what holds: parses every text, applies bounds and defaults, and checks the
 //! settings against each other.
 
+mod valkey;
+
 use std::time::Duration;
 
 use super::catalogue as all;
@@ -20,7 +22,10 @@ use super::{
 ///
 /// The first setting that does not allow a start, with its source and what is allowed.
 pub fn decide(typed: &Typed, machine: Machine) -> Result<(Config, Vec<String>), ConfigError> {
-    refuse_what_is_not_built(typed)?;
+    // The contract names it and this version has nothing that follows it.
+    typed.fixed(&all::RATE_LIMIT_PER_CLIENT)?;
+    let mut warnings = typed.warnings.clone();
+    let client_retention = typed.fixed(&all::CLIENT_RETENTION)?;
     let max_message_size = size(typed.fixed(&all::MAX_MESSAGE_SIZE)?);
     let outbox = typed.computed(&all::OUTBOX_BYTES_MAX)?;
     let memory = typed.computed(&all::MEMORY_MAX)?;
@@ -44,8 +49,9 @@ pub fn decide(typed: &Typed, machine: Machine) -> Result<(Config, Vec<String>), 
         max_messages_per_topic: count(typed.fixed(&all::MAX_MESSAGES_PER_TOPIC)?),
         topic_bytes_max: size(typed.fixed(&all::TOPIC_BYTES_MAX)?),
         memory_max: size(memory.unwrap_or_else(|| default_memory(machine))),
-        client_retention: typed.fixed(&all::CLIENT_RETENTION)?,
+        client_retention,
         dead_letter_topic: typed.get(&all::DEAD_LETTER_TOPIC.about).cloned(),
+        valkey: valkey::decide(typed, client_retention, &mut warnings)?,
         max_connections: count(typed.fixed(&all::MAX_CONNECTIONS)?),
         http_connections_max: count(typed.fixed(&all::HTTP_CONNECTIONS_MAX)?),
         topics_max: count(typed.fixed(&all::TOPICS_MAX)?),
@@ -76,7 +82,6 @@ pub fn decide(typed: &Typed, machine: Machine) -> Result<(Config, Vec<String>), 
         metrics_topics_max: count(typed.fixed(&all::METRICS_TOPICS_MAX)?),
     };
     check(&config, typed)?;
-    let mut warnings = typed.warnings.clone();
     warnings.extend(exposure(&config));
     Ok((config, warnings))
 }
@@ -104,25 +109,6 @@ fn exposure(config: &Config) -> Option<String> {
             config.host
         )
     })
-}
-
-/// Settings that the contract names and this version does not have: the default is a promise that
-/// nothing is lost, any other value would be swallowed.
-fn refuse_what_is_not_built(typed: &Typed) -> Result<(), ConfigError> {
-    let backend = |text: &str| match text.to_ascii_lowercase().as_str() {
-        "memory" => Some(true),
-        "valkey" => Some(false),
-        _ => None,
-    };
-    let memory = typed.read(&all::STORAGE_BACKEND, backend, "memory")?;
-    typed.refuse_unless(
-        memory,
-        &all::STORAGE_BACKEND.about,
-        all::STORAGE_BACKEND.default,
-    )?;
-    typed.fixed(&all::PERSISTENT_TIER_RETENTION)?;
-    typed.fixed(&all::RATE_LIMIT_PER_CLIENT)?;
-    Ok(())
 }
 
 fn allowed_hosts(typed: &Typed) -> Result<AllowedHosts, ConfigError> {
