@@ -51,6 +51,7 @@
 //! | [`idempotency`] | first answers to publish requests that a client may repeat |
 //! | [`fanout`] | mailboxes and doorbells between workers, inboxes for what other threads answer |
 //! | [`valkey`] | the tier behind memory: messages and consumers on Valkey, by threads of its own |
+//! | [`spool`] | publications in a local file while the store that they are for is away |
 //! | [`worker`] | the loop; the only code that does I/O with clients |
 //! | [`server`] | binds, builds, starts, stops: who talks to whom |
 //! | [`metrics`], [`logging`] | what operators see |
@@ -72,6 +73,7 @@ pub mod metrics;
 pub mod moment;
 pub mod server;
 pub mod session;
+pub mod spool;
 pub mod topic;
 pub mod valkey;
 pub mod worker;

@@ -15,6 +15,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("fanout", &["moment"]),
     ("idempotency", &["moment"]),
     ("clock", &["moment"]),
+    ("spool", &["moment"]),
     ("api", &["http", "moment", "topic", "ws"]),
     (
         "session",
@@ -104,7 +105,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     (
         "files",
         &["fs::", "File::", "OpenOptions"],
-        &["cli", "logging", "metrics/process.rs"],
+        &["cli", "logging", "metrics/process.rs", "spool"],
     ),
     (
         "the environment",
