@@ -250,6 +250,7 @@ pub(super) fn refused(
         StoreError::HashTaken => "The name of this topic cannot be told from another's",
         StoreError::ConsumersMax => "There are as many consumers as there may be",
         StoreError::GroupMembersMax => "The group has as many members as it may have",
+        StoreError::NotOpen => "The topic is not open",
         StoreError::MemoryMax => "No memory is left for messages",
     };
     answer(

@@ -10,13 +10,14 @@ use std::sync::MutexGuard;
 
 use smallvec::SmallVec;
 
+use super::cell::ShardCell;
 use super::handle::TopicHandle;
 use super::history::Log;
 use super::id::{MessageId, TopicHash};
 use super::message::Message;
 use super::name::TopicName;
 use super::shard::{Shard, SlotKey, Topic};
-use super::store::{ShardCell, StoreError, TopicStore};
+use super::store::{StoreError, TopicStore};
 use crate::moment::Moment;
 
 /// Slots that are looked at in one hold of a shard's lock.
@@ -257,7 +258,7 @@ impl TopicStore {
         let seen = see(topic);
         cell.account(bytes, topic.history.bytes(), 0);
         self.budget.adjust(overhead, topic.overhead_bytes());
-        let is_idle = topic.is_idle();
+        let is_idle = self.may_free(topic);
         let freed = is_idle.then(|| self.free(&mut shard, handle));
         drop(shard);
         drop((freed, dropped));

@@ -44,7 +44,7 @@ impl TopicStore {
         let (mut shard, handle) = self.find_or_make(name.as_str())?;
         let topic = shard.get_mut(handle.key()).expect("found under this lock");
         if let Err(error) = self.admit(topic, consumer) {
-            if topic.is_idle() {
+            if self.may_free(topic) {
                 let freed = self.free(&mut shard, handle);
                 drop(shard);
                 drop(freed);
@@ -236,7 +236,7 @@ impl TopicStore {
             return Ack::Unknown;
         };
         let newest = topic.history.newest();
-        if id.epoch != self.epoch || id.position > newest.position {
+        if id.epoch != self.epoch() || id.position > newest.position {
             return Ack::Unknown;
         }
         let mut workers = 0;

@@ -60,7 +60,7 @@ impl TopicStore {
             let after = topic.history.bytes();
             let retention = self.limits.client_retention;
             self.drop_abandoned(topic, retention, now.monotonic_micros);
-            let is_idle = topic.is_idle();
+            let is_idle = self.may_free(topic);
             cell.account(before, after, dropped.len() - dropped_before);
             if is_idle {
                 freed.extend(self.free(&mut shard, TopicHandle::new(shard_index, key)));

@@ -249,6 +249,33 @@ impl History {
         self.log.take()
     }
 
+    /// Empties the log, which goes on behind `newest`, wherever that is: all that came before is
+    /// lost. Unless that is where the log stands this takes a sequence, so that also who has read
+    /// everything has missed something. The result is for dropping outside of any lock.
+    pub(super) fn restart(&mut self, newest: Position) -> Option<Box<Log>> {
+        if newest != self.newest_position {
+            self.newest_sequence += 1;
+            self.newest_position = newest;
+        }
+        self.set_lost(self.newest());
+        self.log.take()
+    }
+
+    /// Whether a message of this position, which is not above the newest, stood here. Of what
+    /// trimming took that cannot be told, and is presumed; of messages whose `ttl` ran out it is
+    /// forgotten once they are the oldest.
+    pub(super) fn had(&self, position: Position) -> bool {
+        let is_kept = |log: &Log| {
+            let found = log
+                .slots
+                .binary_search_by_key(&position, |slot| slot.position);
+            found.is_ok()
+        };
+        position <= self.lost_position
+            || position == self.newest_position
+            || self.log.as_deref().is_some_and(is_kept)
+    }
+
     fn trim_while(
         &mut self,
         now_micros: u64,

@@ -5,10 +5,12 @@
 
 mod budget;
 mod catalogue;
+mod cell;
 mod claims;
 mod consumer;
 mod cursor;
 mod eviction;
+mod following;
 mod freed;
 mod handle;
 mod history;
@@ -31,6 +33,7 @@ pub use budget::{Budget, Charge};
 pub use catalogue::{CatalogueError, TopicDetails, TopicSummary, TopicTotals};
 pub use consumer::{Ack, Attached, Claim, ClaimRules, Claimed, Claims, ConsumerName, Member, Seat};
 pub use cursor::{Cursor, CursorError};
+pub use following::Fed;
 pub use handle::TopicHandle;
 pub use history::{HistoryLimits, Place};
 pub use id::{Epoch, MessageId, MessageIdError, Position, TopicHash};

@@ -76,7 +76,7 @@ impl TopicStore {
         let newest = history.newest().position;
         let known = request
             .cursor
-            .filter(|id| id.epoch == self.epoch && id.position <= newest)
+            .filter(|id| id.epoch == self.epoch() && id.position <= newest)
             .map(|id| id.position);
         match request.order {
             Order::Ascending => {

@@ -1,13 +1,14 @@
 //! All topics, in locked shards: publish, subscribe, read on.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 use hashbrown::HashMap;
 
 use super::budget::Budget;
+use super::cell::ShardCell;
 use super::handle::{Spot, TopicHandle};
 use super::history::{HistoryLimits, Place};
 use super::id::{Epoch, MessageId, Position, TopicHash};
@@ -54,6 +55,9 @@ pub enum StoreError {
     /// The group has as many members as it may have.
     #[error("too many members in the group")]
     GroupMembersMax,
+    /// The topic is not followed, in a store that follows another.
+    #[error("the topic is not followed")]
+    NotOpen,
     /// All memory is held by what waits for slow readers.
     #[error("out of memory for messages")]
     MemoryMax,
@@ -79,7 +83,9 @@ pub struct TopicStore {
     hashes: Box<[Mutex<HashMap<TopicHash, Spot>>]>,
     hasher: RandomState,
     pub(super) limits: StoreLimits,
-    pub(super) epoch: Epoch,
+    epoch: AtomicU32,
+    /// Whether messages come from elsewhere with their positions, see [`super::following`].
+    pub(super) is_following: bool,
     pub(super) budget: &'static Budget,
     pub(super) meters: Meters,
     pub(super) topics: AtomicUsize,
@@ -87,57 +93,6 @@ pub struct TopicStore {
     pub(super) consumers: AtomicUsize,
     /// Held by the worker that frees memory for all.
     pub(super) relief: Mutex<()>,
-}
-
-/// One shard with its lock, and what can be read without it. The numbers change under the lock
-/// alone, so a plain load and store suffice; all of them are statistics and hints (`Relaxed`).
-#[derive(Debug)]
-pub(super) struct ShardCell {
-    shard: Mutex<Shard>,
-    /// Bytes of the shard's logs.
-    bytes: AtomicU64,
-    /// Bytes of its largest log; possibly a little old.
-    largest_bytes: AtomicU64,
-    /// Messages evicted from it.
-    evicted: AtomicU64,
-}
-
-impl ShardCell {
-    fn new(marks_max: usize) -> ShardCell {
-        ShardCell {
-            shard: Mutex::new(Shard::new(marks_max)),
-            bytes: AtomicU64::new(0),
-            largest_bytes: AtomicU64::new(0),
-            evicted: AtomicU64::new(0),
-        }
-    }
-
-    /// Locks the shard.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Shard> {
-        // A panic under the lock is a defect of ours; the other topics of the shard go on.
-        self.shard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Bytes of the largest log.
-    pub(super) fn largest_bytes(&self) -> u64 {
-        self.largest_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Under the lock: so large is the largest log.
-    pub(super) fn note_largest(&self, bytes: u64) {
-        self.largest_bytes.store(bytes, Ordering::Relaxed);
-    }
-
-    /// Under the lock: logs changed from `before` to `after` bytes, and lost so many messages.
-    pub(super) fn account(&self, before: u64, after: u64, evicted: usize) {
-        let bytes = self
-            .bytes
-            .load(Ordering::Relaxed)
-            .wrapping_add(after.wrapping_sub(before));
-        self.bytes.store(bytes, Ordering::Relaxed);
-        let evicted = self.evicted.load(Ordering::Relaxed) + evicted as u64;
-        self.evicted.store(evicted, Ordering::Relaxed);
-    }
 }
 
 impl TopicStore {
@@ -168,7 +123,8 @@ impl TopicStore {
             hashes: (0..shards).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             limits,
-            epoch,
+            epoch: AtomicU32::new(epoch.0),
+            is_following: false,
             budget,
             meters: Meters::new(limits.metered_topics_max),
             topics: AtomicUsize::new(0),
@@ -191,27 +147,33 @@ impl TopicStore {
 
     /// Bytes of all logs.
     pub fn history_bytes(&self) -> u64 {
-        let bytes = self
-            .shards
-            .iter()
-            .map(|cell| cell.bytes.load(Ordering::Relaxed));
+        let bytes = self.shards.iter().map(|cell| cell.bytes());
         bytes.sum()
     }
 
     /// Messages that were evicted, by bounds or `ttl`.
     pub fn evicted(&self) -> u64 {
-        let evicted = self
-            .shards
-            .iter()
-            .map(|cell| cell.evicted.load(Ordering::Relaxed));
+        let evicted = self.shards.iter().map(|cell| cell.evicted());
         evicted.sum()
+    }
+
+    /// The epoch of the positions.
+    pub fn epoch(&self) -> Epoch {
+        // Relaxed: logs of another epoch are emptied under their locks, which order this too.
+        Epoch(self.epoch.load(Ordering::Relaxed))
+    }
+
+    /// The positions are of another epoch from now on. What logs hold keeps the ids that it has:
+    /// [`TopicStore::restart`] is due for each topic.
+    pub fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, Ordering::Relaxed);
     }
 
     /// The id of a place in a topic.
     pub fn id(&self, topic: TopicHash, position: Position) -> MessageId {
         MessageId {
             position,
-            epoch: self.epoch,
+            epoch: self.epoch(),
             topic,
         }
     }
@@ -251,21 +213,11 @@ impl TopicStore {
             outcome.ids.push(id);
         }
         topic.interest.tell(&mut outcome.news);
-        let most = 2 * messages as usize + 2;
-        topic.evict(
-            &self.limits.history,
-            now.monotonic_micros,
-            most,
-            &mut outcome.dropped,
-        );
-        let meter = topic.meter.get_or_insert_with(|| self.meters.assign());
-        meter.received(messages, now.monotonic_micros.saturating_sub(received_at));
+        let latency = now.monotonic_micros.saturating_sub(received_at);
+        self.evict_and_count(topic, messages, latency, now, &mut outcome.dropped);
         let (newest, after) = (topic.history.newest().position, topic.history.bytes());
         shard.issued(newest);
-        cell.account(before, after, outcome.dropped.len());
-        if after > cell.largest_bytes() {
-            cell.note_largest(after);
-        }
+        cell.account_stored(before, after, outcome.dropped.len());
         drop(shard);
         outcome.dropped.clear();
         self.relieve(now.monotonic_micros, &mut outcome.dropped);
@@ -298,7 +250,7 @@ impl TopicStore {
             return;
         };
         topic.interest.drop_reader(worker);
-        if topic.is_idle() {
+        if self.may_free(topic) {
             let freed = self.free(&mut shard, handle);
             drop(shard);
             drop(freed);
@@ -393,6 +345,7 @@ impl TopicStore {
         let mut shard = self.lock(shard_index);
         let handle = match shard.find(name_hash, name) {
             Some(key) => TopicHandle::new(shard_index, key),
+            None if self.is_following => return Err(StoreError::NotOpen),
             None => self.make(&mut shard, shard_index, name_hash, name)?,
         };
         Ok((shard, handle))
@@ -406,7 +359,8 @@ impl TopicStore {
         (name_hash, shard as u16)
     }
 
-    fn make(
+    /// Makes a topic that does not exist yet.
+    pub(super) fn make(
         &self,
         shard: &mut Shard,
         shard_index: u16,
@@ -436,6 +390,11 @@ impl TopicStore {
         Ok(handle)
     }
 
+    /// Whether a topic is to go by itself: one that is followed is closed by who follows it.
+    pub(super) fn may_free(&self, topic: &Topic) -> bool {
+        !self.is_following && topic.is_idle()
+    }
+
     /// Frees a topic, and with it whatever consumers it has.
     pub(super) fn free(&self, shard: &mut Shard, handle: TopicHandle) -> Option<Box<Topic>> {
         let name_hash = self.hasher.hash_one(shard.get(handle.key())?.name.as_str());
@@ -453,6 +412,22 @@ impl TopicStore {
     fn stripe(&self, hash: TopicHash) -> MutexGuard<'_, HashMap<TopicHash, Spot>> {
         let stripe = &self.hashes[hash.bits() as usize & (self.hashes.len() - 1)];
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Messages have been stored: evicts what has become too much, and counts.
+    pub(super) fn evict_and_count(
+        &self,
+        topic: &mut Topic,
+        messages: u64,
+        latency_micros: u64,
+        now: Moment,
+        dropped: &mut Vec<Message>,
+    ) {
+        let most = 2 * messages as usize + 2;
+        let limits = &self.limits.history;
+        topic.evict(limits, now.monotonic_micros, most, dropped);
+        let meter = topic.meter.get_or_insert_with(|| self.meters.assign());
+        meter.received(messages, latency_micros);
     }
 
     fn store(&self, topic: &mut Topic, draft: Draft, now: Moment) -> MessageId {

@@ -2,7 +2,7 @@
 
 use super::handle::TopicHandle;
 use super::history::Place;
-use super::id::MessageId;
+use super::id::{MessageId, Position};
 use super::interest::{LocalTopic, WorkerIndex};
 use super::name::TopicName;
 use super::shard::Topic;
@@ -41,6 +41,17 @@ pub enum GapReason {
     EpochChanged,
 }
 
+/// Where in a topic a subscription starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Origin {
+    /// Behind the newest message.
+    Newest,
+    /// Before the oldest message kept.
+    Beginning,
+    /// Behind this position, which is neither below the beginning nor above the newest.
+    Behind(Position),
+}
+
 /// A new subscription.
 #[derive(Debug)]
 pub struct Subscribed {
@@ -58,6 +69,9 @@ pub struct Subscribed {
     pub resume: MessageId,
     /// What it cannot get.
     pub gap: Option<Gap>,
+    /// The start's position is below what the log still has, in a store that follows another: the
+    /// messages between are to be read there, see [`TopicStore::place_behind`].
+    pub is_cold: bool,
 }
 
 impl TopicStore {
@@ -84,38 +98,57 @@ impl TopicStore {
             start,
             resume: self.id(topic.hash, start.position),
             gap,
+            is_cold: false,
         }
     }
 
     /// Where a subscription starts, and what it misses.
     pub(super) fn place(&self, topic: &Topic, start: Start) -> (Place, Option<Gap>) {
         let (newest, lost) = (topic.history.newest(), topic.history.lost());
+        let (origin, gap) = self.origin(topic, start, lost.position);
+        let place = match origin {
+            Origin::Newest => newest,
+            Origin::Beginning => lost,
+            Origin::Behind(position) => topic.history.place_behind(position),
+        };
+        (place, gap)
+    }
+
+    /// Where a subscription starts in a topic of which everything behind `begins_behind` is kept,
+    /// and what it misses.
+    pub(super) fn origin(
+        &self,
+        topic: &Topic,
+        start: Start,
+        begins_behind: Position,
+    ) -> (Origin, Option<Gap>) {
+        let newest = topic.history.newest().position;
         // An id of another topic stands for its time in this one.
         let gap = |from: MessageId, reason| Gap {
             from: MessageId {
                 topic: topic.hash,
                 ..from
             },
-            to: self.id(topic.hash, lost.position),
+            to: self.id(topic.hash, begins_behind),
             reason,
         };
         match start {
-            Start::Last => (newest, None),
-            Start::Earliest => (lost, None),
-            Start::Behind(id) if id.epoch != self.epoch => {
-                (lost, Some(gap(id, GapReason::EpochChanged)))
+            Start::Last => (Origin::Newest, None),
+            Start::Earliest => (Origin::Beginning, None),
+            Start::Behind(id) if id.epoch != self.epoch() => {
+                (Origin::Beginning, Some(gap(id, GapReason::EpochChanged)))
             }
             // An id of another topic stands for its time: nothing of this topic is behind it.
-            Start::Behind(id) if id.position > newest.position && id.topic != topic.hash => {
-                (newest, None)
+            Start::Behind(id) if id.position > newest && id.topic != topic.hash => {
+                (Origin::Newest, None)
             }
-            Start::Behind(id) if id.position > newest.position => {
-                (lost, Some(gap(id, GapReason::EpochChanged)))
+            Start::Behind(id) if id.position > newest => {
+                (Origin::Beginning, Some(gap(id, GapReason::EpochChanged)))
             }
-            Start::Behind(id) if id.position < lost.position => {
-                (lost, Some(gap(id, GapReason::Trimmed)))
+            Start::Behind(id) if id.position < begins_behind => {
+                (Origin::Beginning, Some(gap(id, GapReason::Trimmed)))
             }
-            Start::Behind(id) => (topic.history.place_behind(id.position), None),
+            Start::Behind(id) => (Origin::Behind(id.position), None),
         }
     }
 
