@@ -21,6 +21,7 @@ use crate::fanout::{self, mailbox};
 use crate::idempotency::Idempotency;
 use crate::moment::micros;
 use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicName, TopicStore, WorkerIndex};
+use crate::valkey::{KeepLimits, Post, Valkey};
 use crate::worker::{Lifecycle, Peers, Places, Shared, Stage, Worker, WorkerState};
 
 /// Items that a mailbox holds; when it is full the receiver looks at all its topics.
@@ -92,8 +93,6 @@ pub fn start(config: Config) -> Result<Server, StartError> {
     })?;
     let address = listeners[0].local_addr()?;
     let workers = config.workers;
-    let shared = Arc::new(build_shared(config, dead_letter_topic)?);
-
     let polls = (0..workers)
         .map(|_| Poll::new())
         .collect::<io::Result<Vec<Poll>>>()?;
@@ -102,6 +101,7 @@ pub fn start(config: Config) -> Result<Server, StartError> {
         .map(Worker::waker)
         .collect::<io::Result<Vec<_>>>()?
         .into();
+    let shared = Arc::new(build_shared(config, dead_letter_topic, &wakers)?);
     let (tell, events) = mpsc::channel();
     hear_signals(tell.clone())?;
     let parts = polls
@@ -236,6 +236,7 @@ fn dead_letter_topic(config: &Config) -> Result<Option<TopicName>, ConfigError> 
 fn build_shared(
     config: Config,
     dead_letter_topic: Option<TopicName>,
+    wakers: &Arc<[Waker]>,
 ) -> Result<Shared, StartError> {
     let mut epoch = [0; 4];
     getrandom::fill(&mut epoch).map_err(io::Error::from)?;
@@ -257,14 +258,37 @@ fn build_shared(
         AllowedHosts::Any => vec!["*"],
         AllowedHosts::Listed(hosts) => hosts.iter().map(String::as_str).collect(),
     };
+    let epoch = Epoch::new(u32::from_ne_bytes(epoch));
+    let clock = Clock::start();
+    let states: Box<[WorkerState]> = (0..config.workers).map(|_| WorkerState::new()).collect();
+    let wakers = Arc::clone(wakers);
+    let doorbells = states.iter().map(|worker| Arc::clone(&worker.doorbell));
+    let post = Arc::new(Post::new(doorbells, move |worker| {
+        // A full eventfd is one that wakes anyway.
+        let _ = wakers[worker as usize].wake();
+    }));
+    let (store, valkey) = match &config.valkey {
+        None => {
+            let store = TopicStore::new(limits, config.workers, epoch, budget);
+            (Arc::new(store), None)
+        }
+        Some(settings) => {
+            let store = TopicStore::following(limits, config.workers, epoch, budget);
+            let store = Arc::new(store);
+            let limits = KeepLimits {
+                messages_max: config.max_messages_per_topic,
+                retention: settings.retention,
+            };
+            let (to, through) = (Arc::clone(&store), Arc::clone(&post));
+            let valkey = Valkey::start(settings, limits, to, through, clock)?;
+            (store, Some(valkey))
+        }
+    };
     Ok(Shared {
         access: AccessPolicy::new(config.host.is_loopback(), origins, hosts),
-        store: Arc::new(TopicStore::new(
-            limits,
-            config.workers,
-            Epoch::new(u32::from_ne_bytes(epoch)),
-            budget,
-        )),
+        store,
+        valkey,
+        post,
         places: Places::new(
             config.max_connections,
             config.http_connections_max,
@@ -273,8 +297,8 @@ fn build_shared(
         dead_letter_topic,
         idempotency: Idempotency::new(config.idempotency_bytes_max),
         lifecycle: Lifecycle::default(),
-        clock: Clock::start(),
-        workers: (0..config.workers).map(|_| WorkerState::new()).collect(),
+        clock,
+        workers: states,
         config,
     })
 }

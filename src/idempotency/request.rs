@@ -47,7 +47,8 @@ impl Attempt {
         &self.key.0
     }
 
-    pub(super) fn digest(&self) -> [u8; 32] {
+    /// SHA-256 of route and body.
+    pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 }
@@ -60,6 +61,16 @@ pub enum Caller {
     Host(Ipv4Addr),
     /// The first 64 bits of an address of IPv6.
     Network(u64),
+}
+
+impl Caller {
+    /// As text: the same on every instance, and another one for each caller.
+    pub fn text(self) -> String {
+        match self {
+            Caller::Host(host) => host.to_string(),
+            Caller::Network(network) => format!("{network:016x}::/64"),
+        }
+    }
 }
 
 impl From<IpAddr> for Caller {
@@ -109,5 +120,7 @@ mod tests {
         assert_eq!(caller("127.0.0.1"), caller("::ffff:127.0.0.1"));
         assert_eq!(caller("2001:db8:0:1::1"), caller("2001:db8:0:1:ffff::"));
         assert_ne!(caller("2001:db8:0:1::1"), caller("2001:db8:0:2::1"));
+        assert_eq!(caller("127.0.0.1").text(), "127.0.0.1");
+        assert_eq!(caller("2001:db8:0:1::1").text(), "20010db800000001::/64");
     }
 }

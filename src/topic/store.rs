@@ -297,6 +297,12 @@ impl TopicStore {
         Some(TopicHandle::new(shard, key))
     }
 
+    /// The name of a topic that is still there.
+    pub fn name(&self, handle: TopicHandle) -> Option<TopicName> {
+        let shard = self.lock(handle.shard());
+        Some(shard.get(handle.key())?.name.clone())
+    }
+
     /// The gap between two places of a topic, with the topic's name.
     pub fn gap(
         &self,

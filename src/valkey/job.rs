@@ -36,6 +36,34 @@ pub enum Task {
     Beginning(TopicName),
     /// Read a topic's stream on behind a position: [`Reply::Read`].
     Read(ReadOn),
+    /// Run a script: [`Reply::Called`].
+    Call(Call),
+}
+
+/// A script with its arguments: one atomic step.
+#[derive(Debug)]
+pub struct Call {
+    /// Its text.
+    pub script: &'static str,
+    /// All keys that it touches, at least one, in one slot; the first one says on which node.
+    pub keys: Vec<Vec<u8>>,
+    /// Its other arguments.
+    pub args: Vec<Vec<u8>>,
+    /// It may run twice: so it is sent again when an answer is lost.
+    pub is_repeatable: bool,
+}
+
+impl Task {
+    /// How its waiter is told that it is not done.
+    pub fn refusal(&self) -> fn(Refused) -> Reply {
+        match self {
+            Task::Publish(_) => |refused| Reply::Published(Err(refused)),
+            Task::Sync(_) => |refused| Reply::Synced(Err(refused)),
+            Task::Beginning(_) => |refused| Reply::Beginning(Err(refused)),
+            Task::Read(_) => |refused| Reply::Read(Err(refused)),
+            Task::Call(_) => |refused| Reply::Called(Err(refused)),
+        }
+    }
 }
 
 /// Messages for one topic, stored together and in order, or not at all.
@@ -86,6 +114,8 @@ pub enum Reply {
     Beginning(Result<Position, Refused>),
     /// A part of a stream.
     Read(Result<Strand, Refused>),
+    /// What the script returned.
+    Called(Result<redis::Value, Refused>),
 }
 
 /// A part of a stream.
@@ -103,21 +133,29 @@ pub struct Strand {
 }
 
 /// Why a job was not done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
     /// Valkey cannot be reached.
-    #[error("the message store cannot be reached")]
     Away,
     /// As much waits for Valkey as may wait.
-    #[error("too much waits for the message store")]
     Full,
     /// Its time was up. A message may have been stored all the same.
-    #[error("the message store did not answer in time")]
     TooLate,
     /// Valkey has no memory left for messages.
-    #[error("the message store has no memory left")]
     OutOfMemory,
     /// Valkey refused it.
-    #[error("the message store refused it")]
     Error,
+}
+
+impl Refused {
+    /// The same, as clients are told.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Refused::Away => "The message store cannot be reached",
+            Refused::Full => "Too much waits for the message store",
+            Refused::TooLate => "The message store did not answer in time",
+            Refused::OutOfMemory => "The message store has no memory left",
+            Refused::Error => "The message store refused it",
+        }
+    }
 }

@@ -14,10 +14,13 @@
 //! Workers never wait: what needs Valkey is parked and goes on with the reply. The threads here
 //! block on sockets instead.
 
+mod handle;
+pub mod idempotency;
 mod job;
 mod keys;
 mod post;
 
+pub use handle::{Health, KeepLimits, Valkey};
 pub use job::{Job, Outgoing, Publication, ReadOn, Refused, Reply, Strand, Task, Waiter};
 pub use keys::Keys;
 pub use post::{Mail, Post};

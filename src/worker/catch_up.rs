@@ -59,6 +59,10 @@ impl Worker {
         let Some(at) = self.next_behind(key) else {
             return 0;
         };
+        if self.stands_cold(at) {
+            self.read_stream(key, at);
+            return 1;
+        }
         match self.read_on(key, at) {
             // Flushing gives it its next turn, or the socket does when it takes bytes again.
             Ok(()) => self.flush(key),
@@ -71,9 +75,15 @@ impl Worker {
     fn next_behind(&mut self, key: ConnectionKey) -> Option<SubscriptionRef> {
         let connection = self.connections.get_mut(key)?;
         let topics = &mut self.topics;
+        // One stream at a time.
+        let may_read = !self.parking.reads(key);
         let is_behind = |at: &SubscriptionRef| {
             let topic = topics.get_mut(at.topic);
-            topic.is_some_and(|topic| topic.subscriber(at.index).standing == Standing::Behind)
+            topic.is_some_and(|topic| match topic.subscriber(at.index).standing {
+                Standing::Behind => true,
+                Standing::Cold => may_read,
+                Standing::Live | Standing::Asking | Standing::Gone => false,
+            })
         };
         let position = connection.subscriptions.iter().position(is_behind)?;
         connection.subscriptions[..].rotate_left(position);
@@ -98,6 +108,7 @@ impl Worker {
             bytes_max: self.limits.outbox_bytes_max / 2,
         };
         let behind = topic.subscriber(at.index).place();
+        let has_streams = self.shared.valkey.is_some();
         let mut frames = std::mem::take(&mut self.frames);
         let store = &self.shared.store;
         let reading = store.read(topic.handle, behind.sequence, batch, self.now, &mut frames);
@@ -107,6 +118,14 @@ impl Worker {
         else {
             return Ok(());
         };
+        if lost.is_some() && has_streams {
+            // What the log has lost the stream may still have.
+            frames.clear();
+            self.frames = frames;
+            topic.subscriber(at.index).stand(Standing::Cold, behind);
+            self.read_stream(key, at);
+            return Ok(());
+        }
         if let Some(lost) = lost {
             if wants_disconnect {
                 frames.clear();

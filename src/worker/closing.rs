@@ -35,6 +35,7 @@ impl Worker {
     /// Ends a connection when what it was told has been written.
     pub(super) fn begin_close(&mut self, key: ConnectionKey, reason: CloseReason) {
         self.abandon_poll(key);
+        self.parking.forget(key);
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -172,6 +173,7 @@ impl Worker {
     pub(super) fn bury(&mut self) {
         while let Some((key, reason)) = self.doomed.pop() {
             self.abandon_poll(key);
+            self.parking.forget(key);
             self.leave_all(key);
             let Some(mut connection) = self.connections.remove(key) else {
                 continue;

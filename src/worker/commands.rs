@@ -8,13 +8,15 @@ use crate::api::consumer::AtLeastOnce;
 use crate::api::reply::Resume;
 use crate::metrics::StorageOperation;
 use crate::session::SubscribeRequest;
-use crate::topic::{Gap, LocalTopic, MessageId, Start, StoreError, TopicHash, TopicName};
+use crate::topic::{Gap, LocalTopic, MessageId, Position, Start, StoreError, TopicHash, TopicName};
 
 /// What one topic's subscription came to.
 pub(super) struct Joined {
     pub(super) name: TopicName,
-    local: LocalTopic,
-    resume: MessageId,
+    pub(super) local: LocalTopic,
+    pub(super) resume: MessageId,
+    /// The log does not reach back to where it starts.
+    pub(super) is_cold: bool,
     recovered: bool,
     pub(super) gap: Option<Gap>,
 }
@@ -38,6 +40,15 @@ impl Joined {
     }
 }
 
+/// How far back the messages of topics reach.
+#[derive(Debug)]
+pub(super) enum Reach<'a> {
+    /// As far as their logs.
+    Logs,
+    /// Up to where their streams begin, if that is known.
+    Streams(Vec<(&'a TopicName, Option<Position>)>),
+}
+
 /// How a connection subscribes.
 #[derive(Clone, Copy)]
 pub(super) struct Terms<'a> {
@@ -47,32 +58,44 @@ pub(super) struct Terms<'a> {
     asks: bool,
     /// It is owed each message until it acknowledges it.
     delivery: Option<&'a AtLeastOnce>,
+    reach: &'a Reach<'a>,
 }
 
 impl<'a> Terms<'a> {
     /// Those of a WebSocket or stream.
-    pub(super) fn of(skips: bool, delivery: Option<&'a AtLeastOnce>) -> Terms<'a> {
+    pub(super) fn of(
+        skips: bool,
+        delivery: Option<&'a AtLeastOnce>,
+        reach: &'a Reach<'a>,
+    ) -> Terms<'a> {
         Terms {
             skips,
             asks: delivery.is_some(),
             delivery,
+            reach,
         }
     }
 
     /// Those of a poll.
-    pub(super) fn poll(delivery: Option<&'a AtLeastOnce>) -> Terms<'a> {
+    pub(super) fn poll(delivery: Option<&'a AtLeastOnce>, reach: &'a Reach<'a>) -> Terms<'a> {
         Terms {
             skips: true,
             asks: true,
             delivery,
+            reach,
         }
     }
 }
 
 impl Worker {
     /// Subscribes a connection to all topics of a request, or to none.
-    pub(super) fn subscribe(&mut self, key: ConnectionKey, request: &SubscribeRequest) {
-        let terms = Terms::of(request.skips, request.delivery.as_ref());
+    pub(super) fn subscribe(
+        &mut self,
+        key: ConnectionKey,
+        request: &SubscribeRequest,
+        reach: &Reach<'_>,
+    ) {
+        let terms = Terms::of(request.skips, request.delivery.as_ref(), reach);
         let mut joined: Vec<Joined> = Vec::with_capacity(request.topics.len());
         let mut added: Vec<LocalTopic> = Vec::new();
         for name in &request.topics {
@@ -124,11 +147,18 @@ impl Worker {
         }
         let vacant = self.topics.vacant();
         let store = &self.shared.store;
-        let result = match terms.delivery {
-            None => store
+        let result = match (terms.delivery, terms.reach) {
+            (None, Reach::Logs) => store
                 .subscribe(name, self.index, vacant, start)
                 .map(|subscribed| (subscribed, false)),
-            Some(delivery) => self.attach(key, name, vacant, start, delivery),
+            (None, Reach::Streams(topics)) => {
+                let known = topics.iter().find(|(topic, _)| *topic == name);
+                let begins_behind = known.and_then(|(_, begins_behind)| *begins_behind);
+                store
+                    .subscribe_behind(name, self.index, vacant, start, begins_behind)
+                    .map(|subscribed| (subscribed, false))
+            }
+            (Some(delivery), _) => self.attach(key, name, vacant, start, delivery),
         };
         self.metrics
             .storage_operation(StorageOperation::Subscribe, result.is_ok(), 1);
@@ -142,6 +172,8 @@ impl Worker {
             .map_or(0, |topic| topic.read().sequence);
         let standing = if terms.asks {
             Standing::Asking
+        } else if subscribed.is_cold {
+            Standing::Cold
         } else if subscribed.start.sequence >= group {
             Standing::Live
         } else {
@@ -153,7 +185,7 @@ impl Worker {
         );
         if let Some(connection) = self.connections.get_mut(key) {
             connection.subscriptions.push(at);
-            connection.behind += u32::from(standing == Standing::Behind);
+            connection.behind += u32::from(standing.reads_on());
         }
         if let Some(gap) = &subscribed.gap {
             self.metrics.gap(gap.reason);
@@ -162,6 +194,7 @@ impl Worker {
             name: subscribed.name,
             local: subscribed.local,
             resume: subscribed.resume,
+            is_cold: subscribed.is_cold,
             recovered: subscribed.gap.is_none() && !misses,
             gap: subscribed.gap,
         })
@@ -191,6 +224,7 @@ impl Worker {
             name: name.clone(),
             local: at.topic,
             resume: seat.map_or(resume, |seat| seat.place),
+            is_cold: false,
             recovered: true,
             gap: None,
         }
@@ -213,7 +247,7 @@ impl Worker {
             .subscribed(request, &resumes, &gaps, &mut ctx, out);
     }
 
-    fn refuse_subscribe(&mut self, key: ConnectionKey, error: CommandError) {
+    pub(super) fn refuse_subscribe(&mut self, key: ConnectionKey, error: CommandError) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -251,7 +285,11 @@ impl Worker {
         }
     }
 
-    fn subscription(&self, key: ConnectionKey, name: &TopicName) -> Option<SubscriptionRef> {
+    pub(super) fn subscription(
+        &self,
+        key: ConnectionKey,
+        name: &TopicName,
+    ) -> Option<SubscriptionRef> {
         let connection = self.connections.get(key)?;
         if connection.subscriptions.is_empty() {
             return None;
@@ -277,12 +315,13 @@ impl Worker {
             return;
         };
         let at = connection.subscriptions.swap_remove(index);
+        self.parking.forget_reading(key, local);
         self.detach(key, local);
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
         if let Some(topic) = self.topics.get_mut(local)
-            && topic.subscriber(at.index).standing == Standing::Behind
+            && topic.subscriber(at.index).standing.reads_on()
         {
             connection.behind -= 1;
         }

@@ -153,9 +153,14 @@ impl Connection {
 
     /// Whether so many answers wait, or so much behind a poll, that the peer is not to be read.
     pub(super) fn is_paused(&self) -> bool {
-        let held = self.input.as_ref().map_or(0, |input| input.len());
         self.answer_bytes() > ANSWER_BYTES_MAX
-            || (held >= HELD_BEHIND_POLL_MAX && self.session.is_polling())
+            || (self.holds_much_input() && self.session.is_polling())
+    }
+
+    /// Whether as much input is held as may be while something else is waited for.
+    pub(super) fn holds_much_input(&self) -> bool {
+        let held = self.input.as_ref().map_or(0, |input| input.len());
+        held >= HELD_BEHIND_POLL_MAX
     }
 
     /// Whether the conversation is over, but what it ended with is not written yet.

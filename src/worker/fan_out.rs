@@ -195,6 +195,7 @@ impl Worker {
             slices: &slices,
             bytes_max: self.limits.outbox_bytes_max,
         };
+        let has_streams = self.shared.valkey.is_some();
         let (mut next, mut writes) = (job.next, 0);
         let mut delivered = [0; DeliveryKind::ALL.len()];
         let (mut bytes, mut sent) = (0, 0);
@@ -204,9 +205,13 @@ impl Worker {
             next += 1;
             let key = subscriber.key;
             if subscriber.standing != Standing::Live {
-                if subscriber.is_lost(job.trimmed_to) {
+                if subscriber.is_lost(job.trimmed_to) && has_streams {
+                    let place = subscriber.place();
+                    subscriber.stand(Standing::Cold, place);
+                    self.told.push(key);
+                } else if subscriber.is_lost(job.trimmed_to) {
                     self.lagging.push(key);
-                } else if subscriber.standing == Standing::Asking {
+                } else if matches!(subscriber.standing, Standing::Asking | Standing::Cold) {
                     self.told.push(key);
                 }
                 continue;
@@ -215,6 +220,14 @@ impl Worker {
                 continue;
             };
             if connection.marks.is_doomed {
+                continue;
+            }
+            if has_streams && batch.misses(subscriber.place()) {
+                // What the log has lost the stream may still have.
+                let place = further(subscriber.place(), job.before);
+                subscriber.stand(Standing::Cold, place);
+                connection.behind += 1;
+                self.told.push(key);
                 continue;
             }
             writes += 1;
@@ -322,6 +335,12 @@ struct Delivery {
 }
 
 impl FrameBatch<'_> {
+    /// Whether a subscriber that joined at a place was overtaken by eviction.
+    fn misses(&self, joined: Place) -> bool {
+        let gap = self.job.gap.as_ref();
+        gap.is_some_and(|gap| joined.sequence < gap.lost.sequence)
+    }
+
     fn deliver(
         &self,
         connection: &mut Connection,

@@ -13,6 +13,7 @@ mod acks;
 mod answers;
 mod catch_up;
 mod closing;
+mod cold;
 mod commands;
 mod connection;
 mod consumers;
@@ -20,10 +21,14 @@ mod dead_letters;
 mod deadlines;
 mod desk;
 mod drain;
+mod entering;
+mod epoch;
 mod fan_out;
 mod outbox;
+mod parking;
 mod polls;
 mod publish;
+mod publish_behind;
 mod reading;
 mod requests;
 mod seats;
@@ -47,7 +52,8 @@ use crate::fanout::{Receiver, Sender};
 use crate::metrics::WorkerMetrics;
 use crate::moment::{Moment, micros};
 use crate::session::{CloseReason, Stored};
-use crate::topic::{Claims, LocalTopic, Message, Outcome, WorkerIndex};
+use crate::topic::{Claims, Epoch, LocalTopic, Message, Outcome, WorkerIndex};
+use crate::valkey::Mail;
 
 use accept::{Acceptor, LISTENER};
 use answers::Answers;
@@ -56,6 +62,8 @@ use deadlines::Deadlines;
 use desk::Desk;
 use drain::Drain;
 use fan_out::{Job, WorkQueue};
+use parking::Parking;
+use publish_behind::Tokens;
 use seats::Seats;
 use slots::{ConnectionKey, Slots};
 use subscriptions::Subscriptions;
@@ -113,6 +121,14 @@ pub struct Worker {
     seats: Seats,
     /// Polls that wait.
     polls: usize,
+    /// What waits for the tier behind memory.
+    parking: Parking,
+    tokens: Tokens,
+    /// The epoch of which positions in this worker are.
+    epoch: Epoch,
+    /// Connections whose streams could not be read: to be tried again.
+    stalled: Vec<ConnectionKey>,
+    mail: Vec<Mail>,
     deadlines: Deadlines,
     next_sweep: u64,
     drain: Option<Drain>,
@@ -181,6 +197,11 @@ impl Worker {
             topics: Subscriptions::default(),
             seats: Seats::default(),
             polls: 0,
+            parking: Parking::default(),
+            tokens: Tokens::new(fastrand::u64(..)),
+            epoch: shared.store.epoch(),
+            stalled: Vec::new(),
+            mail: Vec::new(),
             deadlines: Deadlines::new(now.monotonic_micros),
             next_sweep: now.monotonic_micros,
             drain: None,
@@ -249,6 +270,7 @@ impl Worker {
         if wait > 0 {
             me.doorbell.prepare_to_sleep();
             let is_quiet = self.peers.receivers.iter().all(Receiver::is_empty)
+                && self.shared.post.inbox(self.index).is_empty()
                 && !me.doorbell.must_look_at_all();
             if is_quiet {
                 me.is_asleep();
@@ -310,8 +332,9 @@ impl Worker {
         }
     }
 
-    /// Takes the news that other workers have sent.
+    /// Takes the news that other workers have sent, and what other threads have to say.
     fn take_mail(&mut self) {
+        self.take_inbox();
         let mut items = 0;
         for index in 0..self.peers.receivers.len() {
             while let Some(local) = self.peers.receivers[index].pop() {

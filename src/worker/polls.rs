@@ -4,17 +4,20 @@
 use smallvec::SmallVec;
 
 use super::Worker;
-use super::commands::Terms;
+use super::commands::{Reach, Terms};
 use super::connection::{InputEnd, Kind};
+use super::parking::{ColdTopic, Then};
 use super::shared::Stage;
 use super::slots::ConnectionKey;
-use super::subscriptions::SubscriptionRef;
+use super::subscriptions::{Standing, SubscriptionRef};
 use crate::api::poll::PollRequest;
 use crate::metrics::PollOutcome;
 use crate::session::{Polled, Ticket};
 use crate::topic::{
-    Batch, Claims, DeliveryKind, Gap, GapReason, LocalTopic, Message, MessageId, TopicName,
+    Batch, Claims, DeliveryKind, Gap, GapReason, LocalTopic, Message, MessageId, Position,
+    TopicHash, TopicName,
 };
+use crate::valkey::{ReadOn, Task};
 
 /// What a poll is answered with.
 #[derive(Default, Debug)]
@@ -26,6 +29,8 @@ struct Found {
     has_more: bool,
     /// Another connection has taken over: there will be nothing.
     is_over: bool,
+    /// Topics whose streams have to be read first.
+    cold: Vec<ColdTopic>,
     /// How many messages of each topic were taken.
     delivered: SmallVec<[(LocalTopic, u64); 1]>,
 }
@@ -88,28 +93,43 @@ struct Strand {
 impl Worker {
     /// A poll has come: it is answered now if there is anything for it, else it waits. Returns
     /// whether it was answered.
-    pub(super) fn poll(&mut self, key: ConnectionKey, request: &PollRequest) -> bool {
+    pub(super) fn poll(
+        &mut self,
+        key: ConnectionKey,
+        request: &PollRequest,
+        reach: &Reach<'_>,
+    ) -> bool {
         if !self.become_consumer(key, Kind::Poll) {
             return self.turn_down_poll(key);
         }
-        let terms = Terms::poll(request.consumer.as_ref());
-        let mut gaps = Vec::new();
+        let terms = Terms::poll(request.consumer.as_ref(), reach);
+        let (mut gaps, mut cold) = (Vec::new(), Vec::new());
         for (index, name) in request.topics.iter().enumerate() {
             let start = request.since.start(index, name);
             match self.join(key, name, start, &terms) {
-                Ok(joined) => gaps.extend(joined.gap.map(|gap| (joined.name, gap))),
+                Ok(joined) => {
+                    cold.extend(joined.is_cold.then(|| ColdTopic::of(&joined)));
+                    gaps.extend(joined.gap.map(|gap| (joined.name, gap)));
+                }
                 Err(error) => return self.refuse_poll(key, &error.message),
             }
         }
-        let Some(connection) = self.connections.get(key) else {
+        self.answer_or_wait(key, gaps, cold)
+    }
+
+    /// Answers a poll with what there is, or has it wait; returns whether it was answered.
+    fn answer_or_wait(
+        &mut self,
+        key: ConnectionKey,
+        gaps: Vec<(TopicName, Gap)>,
+        cold: Vec<ColdTopic>,
+    ) -> bool {
+        let mut found = self.find(key, gaps, cold);
+        if !found.cold.is_empty() {
+            self.read_streams(key, &mut found);
             return false;
-        };
-        // Nobody waits who has hung up, or on a server that stops.
-        let is_last = connection.marks.input_end != InputEnd::Open
-            || self.shared.lifecycle.stage() >= Stage::Closing
-            || request.timeout == 0;
-        let found = self.find(key, gaps);
-        if found.is_empty() && !is_last {
+        }
+        if found.is_empty() && !self.is_last_look(key) {
             self.polls += 1;
             self.metrics.polls_waiting(self.polls);
             self.look_again(key, &found);
@@ -118,16 +138,123 @@ impl Worker {
         self.answer_poll(key, &found)
     }
 
+    /// Nobody waits who has hung up, whose time is up, or on a server that stops.
+    fn is_last_look(&mut self, key: ConnectionKey) -> bool {
+        let Some(connection) = self.connections.get(key) else {
+            return true;
+        };
+        let ctx = self.desk.context(&self.shared, self.now, false);
+        connection.marks.input_end != InputEnd::Open
+            || self.shared.lifecycle.stage() >= Stage::Closing
+            || connection.session.deadline(&ctx) <= self.now.monotonic_micros
+    }
+
     /// A waiting poll was told of news.
     pub(super) fn wake_poll(&mut self, key: ConnectionKey) {
-        let found = self.find(key, Vec::new());
-        if found.is_empty() {
+        if self.parking.holds(key) {
+            // It looks again anyway.
+            return;
+        }
+        let mut found = self.find(key, Vec::new(), Vec::new());
+        if !found.cold.is_empty() {
+            self.stop_waiting();
+            self.read_streams(key, &mut found);
+        } else if found.is_empty() {
             self.look_again(key, &found);
             // What is pending may be due sooner than was known.
             self.settle(key);
         } else {
             self.end_waiting(key, &found);
         }
+    }
+
+    /// A poll that waits is answered with the gap that a new epoch is, and with what is kept now.
+    pub(super) fn tell_poll_of_epoch(
+        &mut self,
+        key: ConnectionKey,
+        local: LocalTopic,
+        name: &TopicName,
+        gap: Gap,
+    ) {
+        let connection = self.connections.get(key);
+        let waits = connection.is_some_and(|it| it.session.is_polling());
+        if !waits || self.parking.holds(key) {
+            return;
+        }
+        self.stop_waiting();
+        self.metrics.gap(gap.reason);
+        let topic = ColdTopic {
+            local,
+            name: name.clone(),
+            behind: Position::ZERO,
+            strand: None,
+        };
+        self.answer_or_wait(key, vec![(name.clone(), gap)], vec![topic]);
+    }
+
+    /// Has the streams read that a poll needs; what was found in logs is looked for again.
+    fn read_streams(&mut self, key: ConnectionKey, found: &mut Found) {
+        let topics = std::mem::take(&mut found.cold);
+        let bounds = self.connections.get(key);
+        let Some(bounds) = bounds.and_then(|it| it.session.poll_bounds()) else {
+            return;
+        };
+        let task = |topic: &ColdTopic| {
+            let read = ReadOn {
+                topic: topic.name.clone(),
+                behind: topic.behind,
+                messages_max: bounds.per_topic,
+                bytes_max: self.limits.outbox_bytes_max,
+            };
+            Task::Read(read)
+        };
+        let tasks = topics.iter().map(task).collect();
+        let gaps = std::mem::take(&mut found.gaps);
+        self.park(key, Then::Poll(topics, gaps), tasks);
+    }
+
+    /// The streams that a poll needs have been read.
+    pub(super) fn poll_cold(
+        &mut self,
+        key: ConnectionKey,
+        mut topics: Vec<ColdTopic>,
+        gaps: Vec<(TopicName, Gap)>,
+    ) {
+        let refused = topics.iter().find_map(|topic| match topic.strand {
+            Some(Err(refused)) => Some(refused),
+            Some(Ok(_)) | None => None,
+        });
+        if let Some(refused) = refused {
+            self.refuse_poll(key, refused.sentence());
+            return;
+        }
+        topics.retain(|topic| !self.is_read_up(key, topic));
+        self.answer_or_wait(key, gaps, topics);
+    }
+
+    /// Nothing stood in a topic's stream that the log does not have: it is read from there.
+    fn is_read_up(&mut self, key: ConnectionKey, topic: &ColdTopic) -> bool {
+        let Some(Ok(strand)) = &topic.strand else {
+            return false;
+        };
+        if !strand.messages.is_empty() || strand.has_more || strand.begins_behind > topic.behind {
+            return false;
+        }
+        let Some(connection) = self.connections.get(key) else {
+            return true;
+        };
+        let at = connection
+            .subscriptions
+            .iter()
+            .find(|at| at.topic == topic.local);
+        let (Some(at), Some(known)) = (at, self.topics.get_mut(topic.local)) else {
+            return true;
+        };
+        let place = self.shared.store.place_behind(known.handle, strand.reached);
+        if let Some(place) = place {
+            known.subscriber(at.index).stand(Standing::Asking, place);
+        }
+        place.is_some()
     }
 
     /// Dead messages alone were taken: what stands behind them has a turn of its own.
@@ -139,7 +266,11 @@ impl Worker {
 
     /// A waiting poll is answered with what there is, which may be nothing.
     pub(super) fn end_poll(&mut self, key: ConnectionKey) {
-        let found = self.find(key, Vec::new());
+        if self.parking.holds(key) {
+            // It is answered when it goes on.
+            return;
+        }
+        let found = self.find(key, Vec::new(), Vec::new());
         self.end_waiting(key, &found);
     }
 
@@ -150,7 +281,7 @@ impl Worker {
     }
 
     /// A poll cannot be served.
-    fn refuse_poll(&mut self, key: ConnectionKey, message: &str) -> bool {
+    pub(super) fn refuse_poll(&mut self, key: ConnectionKey, message: &str) -> bool {
         self.leave_all(key);
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
@@ -161,8 +292,14 @@ impl Worker {
         self.carry_out(key, turn)
     }
 
-    /// Looks what there is behind a poll's places.
-    fn find(&mut self, key: ConnectionKey, gaps: Vec<(TopicName, Gap)>) -> Found {
+    /// Looks what there is behind a poll's places: in the streams of the topics that are `cold`, in
+    /// the logs of the others.
+    fn find(
+        &mut self,
+        key: ConnectionKey,
+        gaps: Vec<(TopicName, Gap)>,
+        mut cold: Vec<ColdTopic>,
+    ) -> Found {
         let mut found = Found {
             gaps,
             ..Found::default()
@@ -184,7 +321,11 @@ impl Worker {
         }
         let mut strands: SmallVec<[Strand; 1]> = SmallVec::new();
         for at in subscriptions {
-            if let Some((strand, gap)) = self.read_strand(at, batch) {
+            let read = match cold.iter().position(|topic| topic.local == at.topic) {
+                Some(index) => self.strand_of_stream(cold.swap_remove(index), &mut found.cold),
+                None => self.read_strand(at, batch, &mut found.cold),
+            };
+            if let Some((strand, gap)) = read {
                 strands.push(strand);
                 found.gaps.extend(gap);
             }
@@ -234,12 +375,22 @@ impl Worker {
         &mut self,
         at: SubscriptionRef,
         batch: Batch,
+        cold: &mut Vec<ColdTopic>,
     ) -> Option<(Strand, Option<(TopicName, Gap)>)> {
         let topic = self.topics.get(at.topic)?;
         let (handle, place) = (topic.handle, topic.subscriber_at(at.index).place());
         let store = &self.shared.store;
         let mut messages = Vec::new();
         let reading = store.read(handle, place.sequence, batch, self.now, &mut messages)?;
+        if reading.lost.is_some() && self.shared.valkey.is_some() {
+            let topic = ColdTopic {
+                local: at.topic,
+                name: store.name(handle)?,
+                behind: place.position,
+                strand: None,
+            };
+            return self.strand_of_stream(topic, cold);
+        }
         let gap = reading
             .lost
             .and_then(|lost| store.gap(handle, place, lost, GapReason::Trimmed));
@@ -256,6 +407,46 @@ impl Worker {
         Some((strand, gap))
     }
 
+    /// What was read of a stream; of one that is still to be read nothing, and it goes to `unread`.
+    fn strand_of_stream(
+        &mut self,
+        topic: ColdTopic,
+        unread: &mut Vec<ColdTopic>,
+    ) -> Option<(Strand, Option<(TopicName, Gap)>)> {
+        let store = &self.shared.store;
+        let hash = TopicHash::of(&topic.name);
+        let id = |position| store.id(hash, position);
+        let Some(Ok(read)) = topic.strand else {
+            let strand = Strand {
+                local: topic.local,
+                before: id(topic.behind),
+                behind: id(topic.behind),
+                messages: Vec::new(),
+                has_more: false,
+            };
+            unread.push(topic);
+            return Some((strand, None));
+        };
+        let is_lost = read.begins_behind > topic.behind;
+        let gap = is_lost.then(|| {
+            self.metrics.gap(GapReason::Trimmed);
+            let gap = Gap {
+                from: id(topic.behind),
+                to: id(read.begins_behind),
+                reason: GapReason::Trimmed,
+            };
+            (topic.name, gap)
+        });
+        let strand = Strand {
+            local: topic.local,
+            before: id(topic.behind.max(read.begins_behind)),
+            behind: id(read.reached),
+            messages: read.messages,
+            has_more: read.has_more,
+        };
+        Some((strand, gap))
+    }
+
     fn end_waiting(&mut self, key: ConnectionKey, found: &Found) {
         self.stop_waiting();
         self.answer_poll(key, found);
@@ -268,7 +459,7 @@ impl Worker {
     /// A poll that waits will not be answered: its client has gone.
     pub(super) fn abandon_poll(&mut self, key: ConnectionKey) {
         let connection = self.connections.get(key);
-        if connection.is_some_and(|it| it.session.is_polling()) {
+        if connection.is_some_and(|it| it.session.is_polling()) && !self.parking.holds(key) {
             self.stop_waiting();
             self.metrics.poll_ended(PollOutcome::Gone);
         }

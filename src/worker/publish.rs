@@ -14,6 +14,10 @@ use crate::topic::{Draft, StoreError};
 
 impl Worker {
     pub(super) fn publish(&mut self, key: ConnectionKey, publish: Publish) -> bool {
+        if self.shared.valkey.is_some() {
+            self.publish_behind(key, publish);
+            return false;
+        }
         let Publish {
             drafts,
             receipt,

@@ -95,10 +95,13 @@ impl Worker {
                 continue;
             };
             connection.marks.reads_again = false;
-            if connection.is_paused() {
-                connection.marks.is_paused = true;
+            if self.must_wait(key) {
+                self.pause(key);
                 continue;
             }
+            let Some(connection) = self.connections.get_mut(key) else {
+                continue;
+            };
             if connection.input.is_some() {
                 self.feed(key, &mut []);
             }
@@ -176,13 +179,19 @@ impl Worker {
             // Reading goes on when that has been written: see `end_output`.
             return false;
         }
-        if connection.is_paused() {
-            connection.marks.is_paused = true;
+        if self.must_wait(key) {
+            self.pause(key);
+            let Some(connection) = self.connections.get_mut(key) else {
+                return false;
+            };
             if marks.input_end == InputEnd::HungUp && connection.session.is_polling() {
                 self.end_of_input(key);
             }
             return false;
         }
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
         match connection.socket.read(buffer) {
             Ok(0) => {
                 self.end_of_input(key);
@@ -200,6 +209,20 @@ impl Worker {
                 Worker::doom(&mut self.doomed, connection, key, CloseReason::Gone);
                 false
             }
+        }
+    }
+
+    /// Whether a connection is not to be read: until its peer takes its answers, or until what it
+    /// waits for has come.
+    fn must_wait(&self, key: ConnectionKey) -> bool {
+        let connection = self.connections.get(key);
+        connection
+            .is_some_and(|it| it.is_paused() || (it.holds_much_input() && self.parking.holds(key)))
+    }
+
+    fn pause(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.marks.is_paused = true;
         }
     }
 
@@ -230,6 +253,9 @@ impl Worker {
     fn converse(&mut self, key: ConnectionKey, input: &mut [u8]) -> usize {
         let (mut consumed, mut requests, mut inflated) = (0, 0, 0);
         loop {
+            if self.parking.holds(key) {
+                return consumed;
+            }
             let Some(connection) = self.connections.get_mut(key) else {
                 return input.len();
             };
@@ -276,6 +302,11 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
+        if self.parking.holds(key) {
+            // What it asked for is answered first: the end is read again after that.
+            connection.marks.input_end = InputEnd::HungUp;
+            return;
+        }
         if connection.session.is_polling() {
             // Nobody waits who sends no more, but what came behind the poll is answered as well:
             // the end is read again after it.

@@ -1,11 +1,14 @@
 //! Carrying out what sessions ask for: upgrades, what operators want to know.
 
 use super::Worker;
+use super::commands::Reach;
 use super::connection::Kind;
+use super::entering::Entrant;
 use super::shared::Stage;
 use super::slots::ConnectionKey;
 use crate::metrics::{self, ErrorType, Scrape};
 use crate::session::{Effect, Exchange, Ticket, Turn};
+use crate::valkey::Health;
 use crate::ws::handshake::Accept;
 
 impl Worker {
@@ -36,21 +39,33 @@ impl Worker {
             Effect::Ready(ticket) => self.ready(key, &ticket),
             Effect::Metrics(ticket) => self.scrape(key, &ticket),
             Effect::Topics(request) => self.topics(key, *request),
+            Effect::Subscribe(request) if self.shared.valkey.is_some() => {
+                self.prepare(key, Entrant::Subscribe(request));
+                false
+            }
             Effect::Subscribe(request) => {
-                self.subscribe(key, &request);
+                self.subscribe(key, &request, &Reach::Logs);
                 false
             }
             Effect::Unsubscribe(topics) => {
                 self.unsubscribe(key, &topics);
                 false
             }
-            Effect::Poll(request) => self.poll(key, &request),
+            Effect::Poll(request) if self.shared.valkey.is_some() => {
+                self.prepare(key, Entrant::Poll(request));
+                false
+            }
+            Effect::Poll(request) => self.poll(key, &request, &Reach::Logs),
             Effect::EndPoll => {
                 self.end_poll(key);
                 true
             }
             Effect::PollStats(ticket) => self.poll_stats(key, &ticket),
-            Effect::Stream(opening) => self.stream(key, &opening),
+            Effect::Stream(opening) if self.shared.valkey.is_some() => {
+                self.prepare(key, Entrant::Stream(opening));
+                false
+            }
+            Effect::Stream(opening) => self.stream(key, &opening, &Reach::Logs),
             Effect::Acknowledge(asked) => self.acknowledge(key, &asked),
             Effect::Nack { message_id, delay } => {
                 self.nack(key, &message_id, delay);
@@ -136,8 +151,10 @@ impl Worker {
         let is_well = self
             .shared
             .are_workers_well(self.clock.now().monotonic_micros);
+        let storage = self.shared.valkey.as_ref().map(|valkey| valkey.health());
+        let storage = storage.unwrap_or(Health::Well);
         let checks = [
-            ("storage", "ok"),
+            ("storage", storage.as_str()),
             ("workers", if is_well { "ok" } else { "stalled" }),
             ("lifecycle", if is_serving { "ok" } else { "draining" }),
         ];
@@ -146,7 +163,7 @@ impl Worker {
         };
         let mut ctx = self.desk.context(&self.shared, self.now, false);
         let out = self.answers.of(key);
-        let is_ready = is_serving && is_well;
+        let is_ready = is_serving && is_well && storage == Health::Well;
         let turn = connection
             .session
             .ready(ticket, is_ready, &checks, &mut ctx, out);

@@ -10,6 +10,7 @@ use crate::fanout::Doorbell;
 use crate::idempotency::Idempotency;
 use crate::metrics::WorkerMetrics;
 use crate::topic::{TopicName, TopicStore};
+use crate::valkey::{Post, Valkey};
 
 /// A worker whose loop has not come round for so long, while it had something to do, is stalled.
 const STALL_MICROS: u64 = 5_000_000;
@@ -25,6 +26,10 @@ pub struct Shared {
     pub store: Arc<TopicStore>,
     /// Where messages go whose deliveries are used up; without it they are dropped.
     pub dead_letter_topic: Option<TopicName>,
+    /// The tier behind memory; absent while all is in memory.
+    pub valkey: Option<Arc<Valkey>>,
+    /// What other threads have to say to the workers.
+    pub post: Arc<Post>,
     /// First answers to publish requests that may be repeated.
     pub idempotency: Idempotency,
     /// Connections of all workers.

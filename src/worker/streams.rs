@@ -2,7 +2,7 @@
 //! are subscribers like WebSockets, around whose messages other bytes stand.
 
 use super::Worker;
-use super::commands::{Joined, Terms};
+use super::commands::{Joined, Reach, Terms};
 use super::connection::Kind;
 use super::slots::ConnectionKey;
 use crate::api::command::OnLag;
@@ -10,12 +10,18 @@ use crate::session::{CloseReason, StreamOpening, Ticket};
 
 impl Worker {
     /// Subscribes a stream to all its topics and opens it, or refuses it.
-    pub(super) fn stream(&mut self, key: ConnectionKey, opening: &StreamOpening) -> bool {
+    pub(super) fn stream(
+        &mut self,
+        key: ConnectionKey,
+        opening: &StreamOpening,
+        reach: &Reach<'_>,
+    ) -> bool {
         let (ticket, request) = (&opening.ticket, &opening.request);
         if self.desk.is_draining || !self.become_consumer(key, Kind::Stream) {
             return self.turn_down(key, ticket);
         }
-        let terms = Terms::of(request.on_lag == OnLag::Skip, request.consumer.as_ref());
+        let skips = request.on_lag == OnLag::Skip;
+        let terms = Terms::of(skips, request.consumer.as_ref(), reach);
         let mut joined: Vec<Joined> = Vec::with_capacity(request.topics.len());
         for name in &request.topics {
             match self.join(key, name, request.offset.start(name), &terms) {
@@ -64,7 +70,12 @@ impl Worker {
         self.refuse_stream(key, ticket, message)
     }
 
-    fn refuse_stream(&mut self, key: ConnectionKey, ticket: &Ticket, message: &str) -> bool {
+    pub(super) fn refuse_stream(
+        &mut self,
+        key: ConnectionKey,
+        ticket: &Ticket,
+        message: &str,
+    ) -> bool {
         self.leave_all(key);
         let Some(connection) = self.connections.get_mut(key) else {
             return false;

@@ -83,10 +83,19 @@ pub(super) enum Standing {
     Live,
     /// From the log, from a position of its own.
     Behind,
+    /// From the topic's stream behind memory, from a position to which the log does not reach back.
+    Cold,
     /// When its connection asks, which is told of news: polls and at-least-once consumers.
     Asking,
     /// Not at all: it left during a job.
     Gone,
+}
+
+impl Standing {
+    /// Whether it has a position of its own and reads on from there.
+    pub(super) fn reads_on(self) -> bool {
+        matches!(self, Standing::Behind | Standing::Cold)
+    }
 }
 
 /// Where a connection finds its own entry: which topic, which place among its subscribers.

@@ -104,6 +104,7 @@ impl Worker {
             SWEEP_INTERVAL_MICROS
         };
         self.next_sweep = now + interval;
+        self.try_stalled_again();
         self.shed();
         self.tell_gauges();
     }
