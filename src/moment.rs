@@ -50,6 +50,18 @@ impl Timestamp {
     /// Length in bytes, always the same.
     pub const LEN: usize = 27;
 
+    /// The timestamp that a text is, if it has the form of one.
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        let form = b"dddd-dd-ddTdd:dd:dd.ddddddZ";
+        let bytes: [u8; Timestamp::LEN] = text.as_bytes().try_into().ok()?;
+        let fits = |(byte, form): (&u8, &u8)| match form {
+            b'd' => byte.is_ascii_digit(),
+            sign => byte == sign,
+        };
+        let is_one = bytes.iter().zip(form).all(fits);
+        is_one.then_some(Timestamp(bytes))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("written from ASCII digits and signs")
@@ -59,6 +71,20 @@ impl Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timestamp_is_read_as_it_is_written() {
+        let timestamp = Moment::default().timestamp();
+        let read = Timestamp::parse(timestamp.as_str()).unwrap();
+        assert_eq!(read.as_str(), timestamp.as_str());
+        for bad in [
+            "",
+            "1970-01-01T00:00:00.000000z",
+            "1970-01-01T00:00:00.00000Z",
+        ] {
+            assert!(Timestamp::parse(bad).is_none(), "{bad}");
+        }
+    }
 
     #[test]
     fn timestamps_have_one_width() {

@@ -46,6 +46,23 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// The timestamp of the messages.
+    pub fn timestamp(&self) -> &str {
+        self.timestamp.as_str()
+    }
+
+    /// Gives the messages another timestamp; says whether it is one.
+    pub fn restamp(&mut self, timestamp: &str) -> bool {
+        let parsed = Timestamp::parse(timestamp);
+        self.timestamp = parsed.unwrap_or(self.timestamp);
+        parsed.is_some()
+    }
+
+    /// How many messages there are.
+    pub fn messages(&self) -> usize {
+        self.topics.ends.len()
+    }
+
     /// Most bytes that the body of the answer can have.
     pub fn answer_bytes_max(&self) -> usize {
         // Around the topics, in which nothing is escaped: the members of a result, and the summary.

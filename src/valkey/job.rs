@@ -27,7 +27,7 @@ pub struct Job {
 /// What there is to do.
 #[derive(Debug)]
 pub enum Task {
-    /// Store messages of one topic: [`Reply::Published`].
+    /// Store messages of one topic: [`Reply::Published`], or [`Reply::Spooled`].
     Publish(Publication),
     /// Have the local log reach everything that was published before, following the topic if
     /// nobody does yet: [`Reply::Synced`].
@@ -107,6 +107,8 @@ pub struct ReadOn {
 pub enum Reply {
     /// The positions of the messages, in order.
     Published(Result<SmallVec<[Position; 1]>, Refused>),
+    /// The messages could not be stored now, and will be when Valkey is there again.
+    Spooled,
     /// The local log is as new as Valkey was.
     Synced(Result<(), Refused>),
     /// What the stream holds begins behind this position: that of the newest message if it holds

@@ -19,6 +19,7 @@ pub mod idempotency;
 mod job;
 mod keys;
 mod post;
+mod spooling;
 
 pub use handle::{Health, KeepLimits, Valkey};
 pub use job::{Job, Outgoing, Publication, ReadOn, Refused, Reply, Strand, Task, Waiter};

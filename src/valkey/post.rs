@@ -1,7 +1,8 @@
-//! The way from threads of this tier to the workers.
+//! The way from threads of this tier to the workers, and to the spool's thread.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 
 use super::job::{Reply, Waiter};
 use crate::fanout::{Doorbell, Inbox};
@@ -20,17 +21,22 @@ pub enum Mail {
 pub struct Post {
     inboxes: Box<[Inbox<Mail>]>,
     wake: Box<dyn Fn(WorkerIndex) + Send + Sync>,
+    spool: Inbox<Mail>,
+    spool_thread: OnceLock<Thread>,
 }
 
 impl fmt::Debug for Post {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Post")
-            .field("inboxes", &self.inboxes)
-            .finish()
+        let mut fields = f.debug_struct("Post");
+        fields.field("inboxes", &self.inboxes);
+        fields.finish_non_exhaustive()
     }
 }
 
 impl Post {
+    /// By this number the spool's thread has its replies; no worker has it.
+    pub const SPOOL: WorkerIndex = WorkerIndex::MAX;
+
     /// An inbox for the owner of each doorbell; `wake` ends a worker's sleep.
     pub fn new(
         doorbells: impl Iterator<Item = Arc<Doorbell>>,
@@ -39,12 +45,20 @@ impl Post {
         Post {
             inboxes: doorbells.map(Inbox::new).collect(),
             wake: Box::new(wake),
+            spool: Inbox::new(Arc::default()),
+            spool_thread: OnceLock::new(),
         }
     }
 
-    /// The inbox of a worker.
+    /// The spool has a thread, which mail for it wakes.
+    pub(super) fn set_spool_thread(&self, thread: Thread) {
+        // There is one only.
+        let _ = self.spool_thread.set(thread);
+    }
+
+    /// The inbox of a worker, or of the spool's thread.
     pub fn inbox(&self, worker: WorkerIndex) -> &Inbox<Mail> {
-        &self.inboxes[worker as usize]
+        self.inboxes.get(worker as usize).unwrap_or(&self.spool)
     }
 
     /// Tells a waiter what became of its job. For several, [`Post::send`] takes fewer locks.
@@ -63,9 +77,14 @@ impl Post {
         news.clear();
     }
 
-    /// Puts mail into a worker's inbox.
+    /// Puts mail into an inbox.
     pub fn send(&self, worker: WorkerIndex, mail: impl IntoIterator<Item = Mail>) {
-        if self.inboxes[worker as usize].post(mail) {
+        let must_wake = self.inbox(worker).post(mail);
+        if worker == Self::SPOOL {
+            if let Some(thread) = self.spool_thread.get() {
+                thread.unpark();
+            }
+        } else if must_wake {
             (self.wake)(worker);
         }
     }

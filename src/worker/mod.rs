@@ -24,6 +24,7 @@ mod drain;
 mod entering;
 mod epoch;
 mod fan_out;
+mod once;
 mod outbox;
 mod parking;
 mod polls;
@@ -62,6 +63,7 @@ use deadlines::Deadlines;
 use desk::Desk;
 use drain::Drain;
 use fan_out::{Job, WorkQueue};
+use once::Beginning;
 use parking::Parking;
 use publish_behind::Tokens;
 use seats::Seats;
@@ -126,6 +128,9 @@ pub struct Worker {
     tokens: Tokens,
     /// The epoch of which positions in this worker are.
     epoch: Epoch,
+    /// Repeats of requests that are still under way elsewhere, and when to ask again.
+    ask_later: Vec<(ConnectionKey, Box<Beginning>)>,
+    next_asking: u64,
     /// Connections whose streams could not be read: to be tried again.
     stalled: Vec<ConnectionKey>,
     mail: Vec<Mail>,
@@ -200,6 +205,8 @@ impl Worker {
             parking: Parking::default(),
             tokens: Tokens::new(fastrand::u64(..)),
             epoch: shared.store.epoch(),
+            ask_later: Vec::new(),
+            next_asking: u64::MAX,
             stalled: Vec::new(),
             mail: Vec::new(),
             deadlines: Deadlines::new(now.monotonic_micros),
@@ -246,6 +253,7 @@ impl Worker {
             self.read_again();
             self.take_mail();
             self.take_deadlines();
+            self.ask_again();
             self.ring_peers();
             self.send_answers();
             self.fan_out();
@@ -302,6 +310,9 @@ impl Worker {
         }
         let now = self.now.monotonic_micros;
         let mut until = self.next_sweep;
+        if !self.ask_later.is_empty() {
+            until = until.min(self.next_asking);
+        }
         until = self
             .acceptor
             .paused_until()

@@ -11,10 +11,14 @@ use std::collections::HashMap;
 use super::Worker;
 use super::commands::Joined;
 use super::entering::Entering;
+use super::once::Beginning;
 use super::publish_behind::Publishing;
 use super::slots::{ConnectionKey, Slots};
 use crate::topic::{Gap, LocalTopic, Position, TopicName};
 use crate::valkey::{Job, Mail, Refused, Reply, Strand, Task, Waiter};
+
+/// The ticket of a job for which nobody waits.
+const NO_TICKET: u64 = u64::MAX >> 1;
 
 /// Finds what is parked, as long as it waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +27,8 @@ struct ParkingKey(ConnectionKey);
 /// What is to be done when all replies are there, and what they have brought so far.
 #[derive(Debug)]
 pub(super) enum Then {
+    /// Publish, if the request is no repeat.
+    Begin(Box<Beginning>),
     /// Answer a publish request.
     Publish(Box<Publishing>),
     /// Subscribe, open a stream, or look for what a poll asks for.
@@ -66,9 +72,8 @@ impl Then {
     /// One of the replies has come: that of the job number `part`.
     fn take_in(&mut self, part: usize, reply: Reply) {
         match (self, reply) {
-            (Then::Publish(publishing), Reply::Published(result)) => {
-                publishing.take_in(part, result);
-            }
+            (Then::Publish(publishing), reply) => publishing.take_in(part, reply),
+            (Then::Begin(beginning), Reply::Called(begun)) => beginning.take_in(begun),
             (Then::Enter(entering), reply) => entering.take_in(part, reply),
             (Then::Poll(topics, _), Reply::Read(strand)) => topics[part].strand = Some(strand),
             (Then::ReadOn(_, slot), Reply::Read(strand)) => *slot = Some(strand),
@@ -178,6 +183,11 @@ impl Parking {
 }
 
 impl Worker {
+    /// Whether a connection waits for something before which it must not go on.
+    pub(super) fn is_held(&self, key: ConnectionKey) -> bool {
+        self.parking.holds(key) || self.ask_later.iter().any(|(other, _)| *other == key)
+    }
+
     /// Gives tasks away, and puts aside what is to be done when all of them have a reply.
     pub(super) fn park(&mut self, key: ConnectionKey, then: Then, tasks: Vec<Task>) {
         let Some(valkey) = self.shared.valkey.clone() else {
@@ -207,6 +217,23 @@ impl Worker {
         }
     }
 
+    /// Gives a task away of which nobody wants to hear.
+    pub(super) fn send_off(&self, task: Task) {
+        let Some(valkey) = &self.shared.valkey else {
+            return;
+        };
+        let job = Job {
+            waiter: Waiter {
+                worker: self.index,
+                ticket: NO_TICKET,
+            },
+            deadline: self.clock.now().after(valkey.timeout()),
+            task,
+        };
+        // What is not done is made up for by whoever needs it.
+        let _ = valkey.submit(job);
+    }
+
     /// Takes what other threads have to say.
     pub(super) fn take_inbox(&mut self) {
         if self.shared.valkey.is_none() {
@@ -233,6 +260,7 @@ impl Worker {
     fn go_on(&mut self, key: ConnectionKey, then: Then) {
         let held = then.holds();
         match then {
+            Then::Begin(beginning) => self.begun_once(key, beginning),
             Then::Publish(publishing) => self.published_behind(key, &publishing),
             Then::Enter(entering) => self.enter(key, &entering),
             Then::Poll(topics, gaps) => self.poll_cold(key, topics, gaps),

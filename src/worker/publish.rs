@@ -83,7 +83,7 @@ impl Worker {
         Some(turn)
     }
 
-    fn repeat(
+    pub(super) fn repeat(
         &mut self,
         key: ConnectionKey,
         receipt: &Receipt,

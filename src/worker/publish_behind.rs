@@ -8,8 +8,9 @@ use super::slots::ConnectionKey;
 use crate::api::delivery;
 use crate::metrics::StorageOperation;
 use crate::session::{Kept, NotStored, Publish, Receipt, Stored};
-use crate::topic::{Draft, MessageId, Position, TopicHash, TopicName};
-use crate::valkey::{Outgoing, Publication, Refused, Task};
+use crate::topic::{Draft, Position, TopicHash, TopicName};
+use crate::valkey::idempotency::Record;
+use crate::valkey::{Outgoing, Publication, Refused, Reply, Task};
 
 /// A publish request that waits.
 #[derive(Debug)]
@@ -18,17 +19,26 @@ pub(super) struct Publishing {
     /// By topic: which messages of the request.
     topics: Vec<(TopicHash, SmallVec<[usize; 1]>)>,
     /// In the order of the topics.
-    results: Vec<Option<Result<SmallVec<[Position; 1]>, Refused>>>,
+    results: Vec<Result<Fate, Refused>>,
+    /// Of a request with an `Idempotency-Key`.
+    record: Option<Record>,
+}
+
+/// What became of the messages of one topic.
+#[derive(Debug)]
+enum Fate {
+    Stored(SmallVec<[Position; 1]>),
+    Spooled,
 }
 
 impl Publishing {
     /// What became of the messages of one topic.
-    pub(super) fn take_in(
-        &mut self,
-        part: usize,
-        result: Result<SmallVec<[Position; 1]>, Refused>,
-    ) {
-        self.results[part] = Some(result);
+    pub(super) fn take_in(&mut self, part: usize, reply: Reply) {
+        self.results[part] = match reply {
+            Reply::Published(result) => result.map(Fate::Stored),
+            Reply::Spooled => Ok(Fate::Spooled),
+            _ => Err(Refused::Error),
+        };
     }
 }
 
@@ -45,7 +55,7 @@ impl Tokens {
         Tokens { random, count: 0 }
     }
 
-    fn next(&mut self) -> [u8; 16] {
+    pub(super) fn next(&mut self) -> [u8; 16] {
         self.count += 1;
         let token = u128::from(self.random) << 64 | u128::from(self.count);
         token.to_be_bytes()
@@ -53,50 +63,72 @@ impl Tokens {
 }
 
 impl Worker {
-    /// Sends a request's messages away, those of one topic together.
+    /// Sends a request's messages away, once it is known to be no repeat.
     pub(super) fn publish_behind(&mut self, key: ConnectionKey, publish: Publish) {
         let Publish {
-            drafts, receipt, ..
+            drafts,
+            receipt,
+            attempt,
         } = publish;
+        let drafts = drafts.iter().map(|draft| self.outgoing(draft));
+        let drafts: Vec<(TopicName, Outgoing)> = drafts.collect();
+        match attempt {
+            None => self.send_messages(key, receipt, drafts, None, None),
+            Some(attempt) => self.begin_once(key, receipt, drafts, &attempt),
+        }
+    }
+
+    /// Sends a request's messages away, those of one topic together. With `sent_since` (milliseconds
+    /// of Valkey's clock) some of them may be there already.
+    pub(super) fn send_messages(
+        &mut self,
+        key: ConnectionKey,
+        receipt: Box<Receipt>,
+        messages: Vec<(TopicName, Outgoing)>,
+        record: Option<Record>,
+        sent_since: Option<u64>,
+    ) {
         let mut topics: Vec<(TopicHash, SmallVec<[usize; 1]>)> = Vec::new();
         let mut publications: Vec<Publication> = Vec::new();
-        for (place, draft) in drafts.iter().enumerate() {
-            let message = self.outgoing(draft);
-            let is_it = |it: &Publication| it.topic.as_str() == draft.topic();
-            match publications.iter().position(is_it) {
+        for (place, (topic, message)) in messages.into_iter().enumerate() {
+            match publications.iter().position(|it| it.topic == topic) {
                 Some(index) => {
                     publications[index].messages.push(message);
                     topics[index].1.push(place);
                 }
                 None => {
-                    let topic = TopicName::parse(draft.topic())
-                        .expect("names are checked before they reach a draft");
                     topics.push((TopicHash::of(&topic), smallvec![place]));
                     publications.push(Publication {
                         topic,
                         messages: smallvec![message],
-                        sent_since: None,
+                        sent_since,
                     });
                 }
             }
         }
         let publishing = Publishing {
             receipt,
-            results: topics.iter().map(|_| None).collect(),
+            results: topics.iter().map(|_| Err(Refused::Error)).collect(),
             topics,
+            record,
         };
         let tasks = publications.into_iter().map(Task::Publish).collect();
         self.park(key, Then::Publish(Box::new(publishing)), tasks);
     }
 
-    fn outgoing(&mut self, draft: &Draft) -> Outgoing {
+    fn outgoing(&mut self, draft: &Draft) -> (TopicName, Outgoing) {
         let left = draft.expires_at().saturating_sub(self.now.monotonic_micros);
         let has_ttl = draft.expires_at() != u64::MAX;
-        Outgoing {
+        let topic = TopicName::parse(draft.topic());
+        let message = Outgoing {
             token: self.tokens.next(),
             ttl: has_ttl.then(|| left.div_ceil(1_000_000).max(1)),
             stored_part: delivery::stored_part(draft.frame()).into(),
-        }
+        };
+        (
+            topic.expect("names are checked before they reach a draft"),
+            message,
+        )
     }
 
     /// All of a request's messages have been stored or refused.
@@ -104,13 +136,15 @@ impl Worker {
         let count = publishing.topics.iter().map(|(_, places)| places.len());
         let mut stored: Vec<Stored> = vec![Err(NotStored::Behind("")); count.sum()];
         for ((topic, places), result) in publishing.topics.iter().zip(&publishing.results) {
-            let result = result.as_ref().unwrap_or(&Err(Refused::Error));
             let operation = StorageOperation::SaveMessage;
             self.metrics
                 .storage_operation(operation, result.is_ok(), places.len() as u64);
             for (index, place) in places.iter().enumerate() {
                 stored[*place] = match result {
-                    Ok(positions) => Ok(Kept::At(self.id_at(*topic, positions[index]))),
+                    Ok(Fate::Stored(positions)) => {
+                        Ok(Kept::At(self.shared.store.id(*topic, positions[index])))
+                    }
+                    Ok(Fate::Spooled) => Ok(Kept::InSpool),
                     Err(refused) => Err(NotStored::Behind(refused.sentence())),
                 };
             }
@@ -122,10 +156,12 @@ impl Worker {
         let out = self.answers.of(key);
         let session = &mut connection.session;
         let turn = session.published(&publishing.receipt, &stored, &mut ctx, out);
+        if let (Some(record), Some(exchange)) = (&publishing.record, &turn.exchange) {
+            let is_stored = stored.iter().all(|it| matches!(it, Ok(Kept::At(_))));
+            let answer = (exchange.status, exchange.body_in(self.answers.of(key)));
+            let call = record.settle(is_stored.then_some(answer));
+            self.send_off(Task::Call(call));
+        }
         self.carry_out(key, turn);
-    }
-
-    fn id_at(&self, topic: TopicHash, position: Position) -> MessageId {
-        self.shared.store.id(topic, position)
     }
 }

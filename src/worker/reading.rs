@@ -216,8 +216,7 @@ impl Worker {
     /// waits for has come.
     fn must_wait(&self, key: ConnectionKey) -> bool {
         let connection = self.connections.get(key);
-        connection
-            .is_some_and(|it| it.is_paused() || (it.holds_much_input() && self.parking.holds(key)))
+        connection.is_some_and(|it| it.is_paused() || (it.holds_much_input() && self.is_held(key)))
     }
 
     fn pause(&mut self, key: ConnectionKey) {
@@ -253,7 +252,7 @@ impl Worker {
     fn converse(&mut self, key: ConnectionKey, input: &mut [u8]) -> usize {
         let (mut consumed, mut requests, mut inflated) = (0, 0, 0);
         loop {
-            if self.parking.holds(key) {
+            if self.is_held(key) {
                 return consumed;
             }
             let Some(connection) = self.connections.get_mut(key) else {
@@ -299,10 +298,11 @@ impl Worker {
     /// The peer sends no more. What it asked for has been answered, in order; nothing else keeps
     /// the connection.
     fn end_of_input(&mut self, key: ConnectionKey) {
+        let is_held = self.is_held(key);
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        if self.parking.holds(key) {
+        if is_held {
             // What it asked for is answered first: the end is read again after that.
             connection.marks.input_end = InputEnd::HungUp;
             return;
