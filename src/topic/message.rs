@@ -182,11 +182,6 @@ impl Draft {
         self.message.cost()
     }
 
-    /// When its `ttl` ends, in monotonic microseconds; `u64::MAX` for never.
-    pub(super) fn expires_at(&self) -> u64 {
-        self.message.expires_at()
-    }
-
     /// The message at its place: writes its id into the frame.
     pub(super) fn store(mut self, sequence: u64, id: &MessageId, stored_at: u64) -> Message {
         let id_at = self.id_at as usize;
