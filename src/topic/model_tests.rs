@@ -1,6 +1,7 @@
 //! The store against an obvious model: random operations, everything ever published remembered
 //! with its fate, and time an argument.
 
+mod following;
 mod inspect;
 mod model;
 mod threads;
