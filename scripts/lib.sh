@@ -36,6 +36,18 @@ need_program() {
     fi
 }
 
+# Installs the store of the Valkey tests unless one is there: Valkey where the distribution has it, else Redis.
+# The tests start servers of their own, so what the package starts is stopped.
+need_store() {
+    local package=redis-server as_root=()
+    command -v valkey-server redis-server >/dev/null && return
+    ((EUID == 0)) || as_root=(sudo -n)
+    "${as_root[@]}" apt-get update >"$work/install.log" 2>&1 || true
+    [[ -z $(apt-cache madison valkey-server 2>/dev/null) ]] || package=valkey-server
+    need_program "$package" valkey-server redis-server
+    "${as_root[@]}" service "$package" stop >>"$work/install.log" 2>&1 || true
+}
+
 # Builds the release server, or takes the program that PULSAR_PROXY names.
 server_program() {
     if [[ -z ${PULSAR_PROXY:-} ]]; then

@@ -15,6 +15,8 @@ step "what the tests need"
 need_program g++ c++ g++ clang++
 need_program curl curl
 need_program prometheus promtool
+need_program haproxy haproxy
+need_store
 need_program chromium chromium chromium-browser google-chrome
 cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet cargo-fuzz --locked
 

@@ -76,7 +76,10 @@ impl Worker {
                 self.close_lagging(key, CloseReason::Lagging);
                 return;
             }
-            let (from, to) = (reached, strand.begins_behind);
+            // What the log still has is not lost.
+            let in_log = store.place_behind(handle, strand.begins_behind);
+            let from = reached;
+            let to = in_log.map_or(strand.begins_behind, |place| place.position);
             if let Some(name) = store.name(handle) {
                 let hash = TopicHash::of(&name);
                 let gap = Gap {
@@ -87,6 +90,12 @@ impl Worker {
                 connection.queue_gap(&name, &gap, self.now.monotonic_micros);
             }
             self.metrics.gap(GapReason::Lagged);
+            if let Some(place) = in_log {
+                subscriber.stand(Standing::Behind, place);
+                self.touch(key);
+                self.schedule_catch_up(key);
+                return;
+            }
             reached = to;
         }
         let (messages, now) = (&strand.messages[..], self.now.monotonic_micros);

@@ -12,9 +12,11 @@ pub mod link;
 pub mod metrics;
 pub mod owed;
 pub mod poll;
+pub mod ports;
 pub mod random;
 pub mod server;
 pub mod stream;
+pub mod valkey;
 pub mod websocket;
 pub mod wire;
 
@@ -27,6 +29,7 @@ pub use poll::Poller;
 pub use random::Random;
 pub use server::{Program, Server};
 pub use stream::{Item, Stream};
+pub use valkey::{Valkey, ValkeyCluster, ValkeyProxy, ValkeySentinel, ValkeySetup};
 pub use websocket::{Client, Event};
 pub use wire::{Frame, Wire};
 

@@ -245,6 +245,24 @@ impl Server {
         panic!("{name}{labels:?} is {last}, not {value}");
     }
 
+    /// Waits until `/ready` says that requests are welcome.
+    ///
+    /// # Panics
+    ///
+    /// When it does not within [`DEADLINE`].
+    pub fn wait_until_ready(&self) {
+        wait_until("ready", DEADLINE, || self.get("/ready").status == 200);
+    }
+
+    /// Waits until `/ready` says that requests had better go elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// When it does not within [`DEADLINE`].
+    pub fn wait_until_unready(&self) {
+        wait_until("not ready", DEADLINE, || self.get("/ready").status == 503);
+    }
+
     /// Number of open descriptors once no WebSocket is left and the number no longer changes.
     pub fn settled_descriptors(&self) -> usize {
         assert_eq!(self.get("/health").status, 200);
