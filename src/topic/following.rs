@@ -12,6 +12,8 @@
 //! Each message names its predecessor, so that a hole shows at once. Everything else works as in
 //! a store of its own, but that a topic without readers stays until it is closed.
 
+use std::sync::Arc;
+
 use super::budget::Budget;
 use super::handle::TopicHandle;
 use super::history::{History, Place};
@@ -275,6 +277,23 @@ impl TopicStore {
         }
     }
 
+    /// Counts messages that were received here and stored elsewhere, each `latency_micros` after it
+    /// had come. Those of topics that nobody follows are counted together.
+    pub fn count_received(&self, topic: TopicHash, messages: u64, latency_micros: u64) {
+        let handle = self.find_hash(topic);
+        let meter = handle.and_then(|handle| {
+            let mut shard = self.lock(handle.shard());
+            let topic = shard.get_mut(handle.key())?;
+            Some(Arc::clone(
+                topic.meter.get_or_insert_with(|| self.meters.assign()),
+            ))
+        });
+        match meter {
+            Some(meter) => meter.received(messages, latency_micros),
+            None => self.meters.shared().received(messages, latency_micros),
+        }
+    }
+
     /// A message that was read elsewhere and stands in no log: its sequence is 0. `stored_at` is in
     /// monotonic microseconds.
     pub fn cold_message(
@@ -306,7 +325,9 @@ impl TopicStore {
         self.append(topic, arrival);
         topic.interest.tell(news);
         let mut dropped = Vec::new();
-        self.evict_and_count(topic, 1, 0, now, &mut dropped);
+        self.evict_some(topic, 1, now, &mut dropped);
+        // For deliveries: what was received here is counted where it was stored.
+        topic.meter.get_or_insert_with(|| self.meters.assign());
         cell.account_stored(before, topic.history.bytes(), dropped.len());
         drop(shard);
         drop(emptied);

@@ -133,6 +133,11 @@ impl Meters {
         !Arc::ptr_eq(meter, &self.others)
     }
 
+    /// The one that all others share.
+    pub(super) fn shared(&self) -> &TopicMeter {
+        &self.others
+    }
+
     /// What was counted for topics without a place of their own.
     pub fn others(&self) -> TopicCounts {
         self.others.counts()

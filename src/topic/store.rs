@@ -214,7 +214,9 @@ impl TopicStore {
         }
         topic.interest.tell(&mut outcome.news);
         let latency = now.monotonic_micros.saturating_sub(received_at);
-        self.evict_and_count(topic, messages, latency, now, &mut outcome.dropped);
+        let meter = topic.meter.get_or_insert_with(|| self.meters.assign());
+        meter.received(messages, latency);
+        self.evict_some(topic, messages, now, &mut outcome.dropped);
         let (newest, after) = (topic.history.newest().position, topic.history.bytes());
         shard.issued(newest);
         cell.account_stored(before, after, outcome.dropped.len());
@@ -420,20 +422,17 @@ impl TopicStore {
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Messages have been stored: evicts what has become too much, and counts.
-    pub(super) fn evict_and_count(
+    /// So many messages have been stored: evicts what has become too much.
+    pub(super) fn evict_some(
         &self,
         topic: &mut Topic,
         messages: u64,
-        latency_micros: u64,
         now: Moment,
         dropped: &mut Vec<Message>,
     ) {
         let most = 2 * messages as usize + 2;
         let limits = &self.limits.history;
         topic.evict(limits, now.monotonic_micros, most, dropped);
-        let meter = topic.meter.get_or_insert_with(|| self.meters.assign());
-        meter.received(messages, latency_micros);
     }
 
     fn store(&self, topic: &mut Topic, draft: Draft, now: Moment) -> MessageId {

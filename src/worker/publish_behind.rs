@@ -22,6 +22,8 @@ pub(super) struct Publishing {
     results: Vec<Result<Fate, Refused>>,
     /// Of a request with an `Idempotency-Key`.
     record: Option<Record>,
+    /// When it came, in monotonic microseconds.
+    received_at: u64,
 }
 
 /// What became of the messages of one topic.
@@ -111,6 +113,7 @@ impl Worker {
             results: topics.iter().map(|_| Err(Refused::Error)).collect(),
             topics,
             record,
+            received_at: self.now.monotonic_micros,
         };
         let tasks = publications.into_iter().map(Task::Publish).collect();
         self.park(key, Then::Publish(Box::new(publishing)), tasks);
@@ -134,11 +137,17 @@ impl Worker {
     /// All of a request's messages have been stored or refused.
     pub(super) fn published_behind(&mut self, key: ConnectionKey, publishing: &Publishing) {
         let count = publishing.topics.iter().map(|(_, places)| places.len());
+        let now = self.clock.now();
         let mut stored: Vec<Stored> = vec![Err(NotStored::Behind("")); count.sum()];
         for ((topic, places), result) in publishing.topics.iter().zip(&publishing.results) {
             let operation = StorageOperation::SaveMessage;
             self.metrics
                 .storage_operation(operation, result.is_ok(), places.len() as u64);
+            if let Ok(Fate::Stored(_)) = result {
+                let latency = now.monotonic_micros.saturating_sub(publishing.received_at);
+                let store = &self.shared.store;
+                store.count_received(*topic, places.len() as u64, latency);
+            }
             for (index, place) in places.iter().enumerate() {
                 stored[*place] = match result {
                     Ok(Fate::Stored(positions)) => {
@@ -152,7 +161,7 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        let mut ctx = self.desk.context(&self.shared, self.clock.now(), false);
+        let mut ctx = self.desk.context(&self.shared, now, false);
         let out = self.answers.of(key);
         let session = &mut connection.session;
         let turn = session.published(&publishing.receipt, &stored, &mut ctx, out);
