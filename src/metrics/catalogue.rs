@@ -26,7 +26,7 @@ pub(super) struct Family {
     pub(super) samples: fn(&View<'_>) -> Vec<Metric>,
 }
 
-/// All of them, in the order of the text.
+/// All of them but those of the tier behind memory, in the order of the text.
 pub(super) static FAMILIES: &[Family] = &[
     Family {
         name: "proxy_messages_received_total",

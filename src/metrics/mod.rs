@@ -10,6 +10,7 @@ mod labels;
 mod process;
 mod sample;
 mod series;
+mod valkey;
 mod view;
 mod worker;
 
@@ -23,11 +24,12 @@ use prometheus::proto::{LabelPair, Metric, MetricFamily};
 use prometheus::{Encoder, TextEncoder};
 
 use crate::topic::StoreStats;
-use catalogue::{FAMILIES, Family};
+use catalogue::Family;
 use process::Process;
 use view::View;
 
 pub use labels::{AckResult, DeadLetter, ErrorType, PollOutcome, StorageOperation};
+pub use valkey::ValkeyStats;
 pub use worker::WorkerMetrics;
 
 /// The `Content-Type` of what [`render`] writes.
@@ -40,6 +42,8 @@ pub struct Scrape<'a> {
     pub workers: &'a [Arc<WorkerMetrics>],
     /// The store's.
     pub store: &'a StoreStats,
+    /// The tier's behind memory, where there is one.
+    pub valkey: Option<&'a ValkeyStats>,
     /// Bytes of the common budget in use.
     pub memory_used: u64,
     /// Bytes of the common budget.
@@ -50,9 +54,14 @@ pub struct Scrape<'a> {
 /// before its first sample. Reads `/proc` for what the system knows of the process.
 pub fn render(scrape: &Scrape<'_>, out: &mut Vec<u8>) {
     let view = View::new(scrape, Process::read());
-    for family in FAMILIES {
+    for family in families() {
         write_family(family, &view, out);
     }
+}
+
+/// All of them, in the order of the text.
+fn families() -> impl Iterator<Item = &'static Family> {
+    catalogue::FAMILIES.iter().chain(valkey::FAMILIES)
 }
 
 fn write_family(family: &Family, view: &View<'_>, out: &mut Vec<u8>) {

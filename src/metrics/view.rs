@@ -9,6 +9,7 @@ use super::cell::Distribution;
 use super::labels::{HANDLERS, METHODS};
 use super::process::Process;
 use super::sample;
+use super::valkey::ValkeyStats;
 use super::worker::WorkerMetrics;
 use crate::topic::{StoreStats, TopicCounts};
 
@@ -16,6 +17,7 @@ use crate::topic::{StoreStats, TopicCounts};
 pub(super) struct View<'a> {
     pub(super) workers: &'a [Arc<WorkerMetrics>],
     pub(super) store: &'a StoreStats,
+    pub(super) valkey: Option<&'a ValkeyStats>,
     pub(super) memory_used: u64,
     pub(super) memory_max: u64,
     pub(super) process: Process,
@@ -34,6 +36,7 @@ impl<'a> View<'a> {
         View {
             workers: scrape.workers,
             store: scrape.store,
+            valkey: scrape.valkey,
             memory_used: scrape.memory_used,
             memory_max: scrape.memory_max,
             process,

@@ -181,10 +181,12 @@ impl Worker {
             .map(|worker| worker.metrics.clone())
             .collect();
         let budget = self.shared.store.budget();
+        let valkey = self.shared.valkey.as_ref().map(|valkey| valkey.stats());
         let mut text = Vec::new();
         let scrape = Scrape {
             workers: &workers,
             store: &stats,
+            valkey: valkey.as_ref(),
             memory_used: budget.used_exactly(),
             memory_max: budget.bytes_max(),
         };
