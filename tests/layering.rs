@@ -105,7 +105,13 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     (
         "files",
         &["fs::", "File::", "OpenOptions"],
-        &["cli", "logging", "metrics/process.rs", "spool"],
+        &[
+            "cli",
+            "logging",
+            "metrics/process.rs",
+            "spool",
+            "valkey/connect.rs",
+        ],
     ),
     (
         "the environment",
@@ -353,7 +359,7 @@ fn paths() -> Vec<String> {
             let path: PathBuf = entry.expect("src/ can be listed").path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_none_or(|kind| kind != "lua") {
                 let path = path
                     .strip_prefix(&base)
                     .expect("listed below it")

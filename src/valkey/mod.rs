@@ -14,14 +14,31 @@
 //! Workers never wait: what needs Valkey is parked and goes on with the reply. The threads here
 //! block on sockets instead.
 
+mod breaker;
+mod commands;
+mod connect;
+mod counters;
+mod entry;
+mod flight;
 mod handle;
 pub mod idempotency;
 mod job;
 mod keys;
+mod lane;
+mod link;
+mod node;
+mod order;
 mod post;
+mod queue;
+mod scripts;
 mod spooling;
+mod strand;
+mod trouble;
 
-pub use handle::{Health, KeepLimits, Valkey};
-pub use job::{Job, Outgoing, Publication, ReadOn, Refused, Reply, Strand, Task, Waiter};
+pub use counters::{Ending, Operation, ValkeyCounters};
+pub use entry::{RawEntry, RawStrand};
+pub use handle::{Health, KeepLimits, Lanes, Tools, Valkey};
+pub use job::{Call, Job, Outgoing, Publication, ReadOn, Refused, Reply, Strand, Task, Waiter};
 pub use keys::Keys;
+pub use order::{Listener, Order};
 pub use post::{Mail, Post};

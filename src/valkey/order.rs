@@ -1,0 +1,37 @@
+//! What threads of this tier want from a lane, and who hears what it found out for them.
+
+use super::entry::RawStrand;
+use super::job::{Job, Refused, Waiter};
+use crate::topic::{Epoch, Position, TopicName};
+
+/// Something for a lane to do.
+#[derive(Debug)]
+pub enum Order {
+    /// What a worker asked for; any task but [`Task::Sync`](super::Task::Sync).
+    Job(Job),
+    /// Say this number on the node's echo channel. Of those that wait only the newest is said.
+    Echo(u64),
+    /// Look up the position of a topic's newest message: [`Listener::opened`].
+    Tail(TopicName),
+    /// Read a topic's stream on: [`Listener::mended`].
+    ReadOn {
+        /// The topic.
+        topic: TopicName,
+        /// Exclusive.
+        behind: Position,
+    },
+}
+
+/// Who hears what lanes find out for the tier itself. All but the first are called on lanes'
+/// threads.
+pub trait Listener: Send + Sync {
+    /// Have the local log reach what was published before, and post
+    /// [`Reply::Synced`](super::Reply::Synced).
+    fn sync(&self, topic: TopicName, waiter: Waiter, deadline: u64);
+    /// Where a topic's newest message stands: [`Position::ZERO`] when there never was one.
+    fn opened(&self, topic: &TopicName, last: Result<Position, Refused>);
+    /// What stands in a topic's stream behind the position that was asked for.
+    fn mended(&self, topic: &TopicName, strand: Result<RawStrand, Refused>);
+    /// The epoch of what is stored: at each connect, and twice a second.
+    fn epoch(&self, epoch: Epoch);
+}
