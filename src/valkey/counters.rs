@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::metrics::ValkeyStats;
+
 /// What a lane asks Valkey for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Operation {
@@ -96,14 +98,34 @@ pub struct ValkeyCounters {
     pub refused_away: AtomicU64,
     /// Jobs refused because their time was up.
     pub refused_late: AtomicU64,
-    /// Microseconds that the newest echo took: said, and heard behind everything before it.
-    pub echo_micros: AtomicU64,
 }
 
 impl ValkeyCounters {
     /// How many operations have ended so.
     pub fn operations(&self, operation: Operation, ending: Ending) -> u64 {
         self.operations[operation as usize][ending as usize].load(Ordering::Relaxed)
+    }
+
+    /// Tells what lanes know.
+    pub(super) fn tell(&self, stats: &mut ValkeyStats) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        for operation in Operation::ALL {
+            for ending in Ending::ALL {
+                let count = self.operations(operation, ending);
+                let names = (operation.name(), ending.name());
+                stats.operations.push((names.0, names.1, count));
+            }
+        }
+        stats.pipelines = read(&self.pipelines);
+        stats.orders = read(&self.orders);
+        stats.retries = read(&self.retries);
+        stats.connects = [read(&self.connects), read(&self.connect_failures)];
+        stats.queue_bytes = read(&self.queue_bytes);
+        stats.refused = vec![
+            ("full", read(&self.refused_full)),
+            ("away", read(&self.refused_away)),
+            ("late", read(&self.refused_late)),
+        ];
     }
 
     pub(super) fn count(&self, operation: Operation, ending: Ending) {

@@ -19,6 +19,7 @@ use super::queue::Pending;
 use super::spooling::{self, Spooler};
 use crate::clock::Clock;
 use crate::config::{OnOutage, ValkeySettings};
+use crate::metrics::ValkeyStats;
 use crate::moment::micros;
 use crate::spool::Spool;
 use crate::topic::{Epoch, Position, TopicName, TopicStore};
@@ -277,6 +278,16 @@ impl Valkey {
     /// How things are.
     pub fn health(&self) -> Health {
         self.lanes.lane.health()
+    }
+
+    /// Numbers for metrics.
+    pub fn stats(&self) -> ValkeyStats {
+        let mut stats = ValkeyStats {
+            is_up: self.health() == Health::Well,
+            ..ValkeyStats::default()
+        };
+        self.lanes.counters.tell(&mut stats);
+        stats
     }
 
     /// What was counted.

@@ -31,6 +31,7 @@ mod order;
 mod post;
 mod queue;
 mod scripts;
+mod search;
 mod spooling;
 mod strand;
 mod trouble;
