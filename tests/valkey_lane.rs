@@ -16,7 +16,7 @@ use pulsar_proxy::valkey::{
     Ending, Health, Job, KeepLimits, Lanes, Listener, Mail, Operation, Order, Outgoing, Post,
     Publication, RawStrand, ReadOn, Refused, Reply, Strand, Task, Tools, Valkey, Waiter,
 };
-use test_util::valkey::{Valkey as Server, ValkeySetup};
+use test_util::valkey::{Valkey as Server, ValkeySentinel, ValkeySetup};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -793,4 +793,35 @@ fn too_few_replicas_are_told_in_time() {
         ["a-0"],
         "it was stored all the same"
     );
+}
+
+#[test]
+fn sentinels_lead_to_the_new_primary() {
+    let mut pair = ValkeySentinel::start();
+    let mut settings = settings(0);
+    settings.topology = ValkeyTopology::Sentinel {
+        master: "mymaster".to_owned(),
+    };
+    let port = |sentinel: &Server| ("127.0.0.1".to_owned(), sentinel.port());
+    settings.addresses = pair.sentinels().iter().map(port).collect();
+    settings.wait = 1;
+    let bench = Bench::with(settings, 1_000);
+    // Any of the two may be the replica that the first one waits for.
+    let first = wait_for("the replica", || {
+        bench.publish(publication("t", "a", 1)).ok()
+    });
+    pair.kill_primary();
+    pair.wait_for_primary();
+    bench.wait_until_well();
+    // What a replica had is there, and the topic goes on behind it.
+    let strand = bench.read("t", Position::ZERO);
+    let read: Vec<_> = strand.messages.iter().map(|one| one.position()).collect();
+    assert!(read.contains(&first[0]));
+    let next = bench.submit_within(
+        Task::Publish(publication("t", "b", 1)),
+        Duration::from_secs(1),
+    );
+    // There is no replica any more.
+    assert_eq!(bench.published(next.unwrap()), Err(Refused::TooLate));
+    assert!(bench.read("t", strand.reached).reached > strand.reached);
 }
