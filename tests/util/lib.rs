@@ -16,6 +16,7 @@ pub mod ports;
 pub mod random;
 pub mod server;
 pub mod stream;
+pub mod told;
 pub mod valkey;
 pub mod websocket;
 pub mod wire;
