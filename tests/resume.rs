@@ -1,20 +1,12 @@
 //! Resuming is honest: every transport says where it begins, whether that is where the client was,
 //! and what is lost.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use test_util::poll::{check, list, text};
+use test_util::told::{assert_epoch_changed, everywhere};
 use test_util::{Client, Server, Stream, with_workers};
 
 const TOPICS: [&str; 2] = ["a", "b"];
-
-/// What a client was told when it came back: `recovered` where its transport says it, and the gaps
-/// and messages that came next.
-#[derive(Debug)]
-struct Told {
-    recovered: Option<Value>,
-    gaps: Vec<Value>,
-    messages: Vec<String>,
-}
 
 #[test]
 fn all_that_is_kept_is_recovered() {
@@ -187,121 +179,6 @@ fn positions_are_places_to_come_back_to() {
             }
         }
     });
-}
-
-/// Comes back on every transport and reads until so many messages have come.
-fn everywhere(server: &Server, topics: &[&str], offset: &str, messages: usize) -> Vec<Told> {
-    let stream = |lines| over_stream(server, topics, offset, messages, lines);
-    vec![
-        over_websocket(server, topics, offset, messages),
-        over_poll(server, topics, offset, messages),
-        stream(false),
-        stream(true),
-    ]
-}
-
-fn over_websocket(server: &Server, topics: &[&str], offset: &str, messages: usize) -> Told {
-    let (mut client, reply) = Client::subscribed_from(server.addr(), topics, offset);
-    let mut told = Told::new(Some(&reply));
-    while told.is_short_of(messages, topics.len()) {
-        told.take(client.read_json());
-    }
-    client.assert_quiet();
-    told
-}
-
-fn over_poll(server: &Server, topics: &[&str], offset: &str, messages: usize) -> Told {
-    let path = test_util::poll::path(topics, Some(offset), "timeout=5&limit=100");
-    let answer = check(&server.get(&path), topics.len());
-    let mut told = Told::new(None);
-    if let Some(gaps) = answer.get("gaps") {
-        list(gaps)
-            .iter()
-            .cloned()
-            .for_each(|gap| told.take_gap(gap));
-    }
-    list(&answer["messages"])
-        .iter()
-        .cloned()
-        .for_each(|message| told.take(message));
-    assert_eq!(told.messages.len(), messages, "all at once: {answer}");
-    assert_eq!(answer["has_more"], false);
-    told
-}
-
-fn over_stream(
-    server: &Server,
-    topics: &[&str],
-    offset: &str,
-    messages: usize,
-    lines: bool,
-) -> Told {
-    let query = test_util::poll::query(topics, Some(offset), "");
-    let path = format!("/api/v1/stream?{query}");
-    let mut stream = if lines {
-        Stream::open_lines(server.addr(), &path)
-    } else {
-        Stream::open(server.addr(), &path)
-    };
-    let mut next = || {
-        if lines {
-            return stream.next_line();
-        }
-        let event = stream.next_event();
-        serde_json::from_str(&event.data).expect("the server sends JSON")
-    };
-    let first = next();
-    assert_eq!(first["type"], "subscribed", "{first}");
-    let mut told = Told::new(Some(&first));
-    while told.is_short_of(messages, topics.len()) {
-        told.take(next());
-    }
-    told
-}
-
-impl Told {
-    fn new(subscribed: Option<&Value>) -> Told {
-        if let Some(subscribed) = subscribed {
-            assert!(subscribed["positions"].is_object(), "{subscribed}");
-            assert!(subscribed["recovered"].is_object(), "{subscribed}");
-        }
-        Told {
-            recovered: subscribed.map(|subscribed| subscribed["recovered"].clone()),
-            gaps: Vec::new(),
-            messages: Vec::new(),
-        }
-    }
-
-    /// Whether more is due: the messages, and a gap for each topic that was not recovered.
-    fn is_short_of(&self, messages: usize, topics: usize) -> bool {
-        let lost = self.recovered.iter().filter_map(Value::as_object).flatten();
-        let gaps = lost.filter(|(_, recovered)| **recovered == false).count();
-        assert!(gaps <= topics);
-        self.messages.len() < messages || self.gaps.len() < gaps
-    }
-
-    fn take(&mut self, object: Value) {
-        if object["type"] == "gap" {
-            self.take_gap(object);
-        } else {
-            self.messages.push(text(&object["message_id"]).to_owned());
-        }
-    }
-
-    fn take_gap(&mut self, mut gap: Value) {
-        if let Some(fields) = gap.as_object_mut() {
-            fields.remove("type");
-        }
-        self.gaps.push(gap);
-    }
-}
-
-fn assert_epoch_changed(gaps: &[Value], topic: &str, from: &str) {
-    assert_eq!(gaps.len(), 1, "{gaps:?}");
-    assert_eq!(gaps[0]["topic"], topic);
-    assert_eq!(gaps[0]["from"], from);
-    assert_eq!(gaps[0]["reason"], "epoch_changed");
-    assert!(text(&gaps[0]["to"]).starts_with("msg_"), "{gaps:?}");
 }
 
 /// Publishes to the first topic.

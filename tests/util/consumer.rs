@@ -1,7 +1,7 @@
 //! A consumer for the checker, on any transport, whose connection may be cut at any moment: it goes
 //! on where it was, as a client would, and writes down what comes over all its connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,10 @@ pub enum Transport {
 
 /// One consumer of some topics, from the oldest message kept.
 pub struct Consumer {
-    address: SocketAddr,
+    /// At least one; of several, the first is the one to connect to.
+    addresses: VecDeque<SocketAddr>,
+    /// A connection that ends is nothing unusual, and is followed by one to the next address.
+    roams: bool,
     transport: Transport,
     topics: Vec<String>,
     /// Where a poll or stream goes on.
@@ -59,7 +62,8 @@ impl Consumer {
         assert!(one || transport != Transport::Lines, "lines have no cursor");
         let trace = |topic: &&str| ((*topic).to_owned(), Trace::behind(topic, ""));
         Consumer {
-            address,
+            addresses: VecDeque::from([address]),
+            roams: false,
             transport,
             topics: topics.iter().map(ToString::to_string).collect(),
             since: "earliest".to_owned(),
@@ -67,6 +71,21 @@ impl Consumer {
             connections: 0,
             traces: topics.iter().map(trace).collect(),
             random: Random::new(seed),
+        }
+    }
+
+    /// A consumer that goes to another of several servers whenever it loses the one it has, whatever that server
+    /// says before, and begins with the first.
+    pub fn roaming(
+        addresses: &[SocketAddr],
+        transport: Transport,
+        topics: &[&str],
+        seed: u64,
+    ) -> Self {
+        Consumer {
+            addresses: addresses.iter().copied().collect(),
+            roams: true,
+            ..Self::new(addresses[0], transport, topics, seed)
         }
     }
 
@@ -157,31 +176,38 @@ impl Consumer {
 
     /// Sends what is due and takes what comes next.
     fn step(&mut self, until: Instant) {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect(),
-        };
-        self.connection = self.advance(connection, until);
-    }
-
-    fn connect(&mut self) -> Connection {
-        self.connections += 1;
-        match self.transport {
-            Transport::WebSocket => self.subscribe(),
-            Transport::Poll | Transport::RelayPoll => Connection::Idle(Link::open(self.address)),
-            Transport::Events | Transport::Lines => self.open_stream(),
+        let connection = self.connection.take().or_else(|| self.connect());
+        self.connection = connection.and_then(|connection| self.advance(connection, until));
+        if self.connection.is_none() && self.roams {
+            self.addresses.rotate_left(1);
+            // Nobody else may be there for a while.
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    fn subscribe(&mut self) -> Connection {
-        let mut client = Client::connect(self.address);
+    /// A connection; `None` only while roaming, when it is refused.
+    fn connect(&mut self) -> Option<Connection> {
+        self.connections += 1;
+        let address = self.addresses[0];
+        let connection = match self.transport {
+            Transport::WebSocket => Client::try_connect(address).map(|it| self.subscribe(it)),
+            Transport::Poll | Transport::RelayPoll => Link::try_open(address).map(Connection::Idle),
+            Transport::Events | Transport::Lines => {
+                Link::try_open(address).map(|link| self.open_stream(link))
+            }
+        };
+        assert!(connection.is_some() || self.roams, "the server refuses");
+        connection
+    }
+
+    fn subscribe(&self, mut client: Client) -> Connection {
         for (topic, trace) in &self.traces {
             let offset = if trace.last.is_empty() {
                 "earliest"
             } else {
                 &trace.last
             };
-            client.send(&json!({
+            client.send_to_deaf(&json!({
                 "type": "subscribe", "topics": [topic], "client_id": "consumer",
                 "offset": offset, "on_lag": "skip",
             }));
@@ -189,7 +215,7 @@ impl Consumer {
         Connection::Socket(client)
     }
 
-    fn open_stream(&mut self) -> Connection {
+    fn open_stream(&mut self, mut link: Link) -> Connection {
         let accept = match self.transport {
             Transport::Lines => "application/x-ndjson",
             _ => "text/event-stream",
@@ -201,9 +227,8 @@ impl Consumer {
         if by_header {
             headers.push(("Last-Event-ID", &self.since));
         }
-        let mut link = Link::open(self.address);
         let path = format!("/api/v1/stream?{query}");
-        let request = stream::request(self.address, &path, &headers);
+        let request = stream::request(link.address(), &path, &headers);
         link.send(request);
         Connection::Opening(link)
     }
@@ -219,7 +244,7 @@ impl Consumer {
                 format!(
                     "POST /messages/poll HTTP/1.1\r\nHost: {}\r\n\
                      Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-                    self.address,
+                    link.address(),
                     body.len()
                 )
                 .into_bytes()
@@ -228,7 +253,7 @@ impl Consumer {
                 let limit = self.random.choose(&[1, 3, 10, 100]);
                 let more = format!("timeout={timeout}&limit={limit}");
                 let path = poll::path(&self.topics, Some(&self.since), &more);
-                stream::request(self.address, &path, &[])
+                stream::request(link.address(), &path, &[])
             }
         };
         link.send(request);
@@ -250,8 +275,15 @@ impl Consumer {
             Connection::Socket(mut client) => {
                 let timeout = until.saturating_duration_since(Instant::now());
                 match client.next(timeout) {
-                    Event::Text(text) => self.take(&parse(&text)),
+                    Event::Text(text) => {
+                        let object = parse(&text);
+                        if self.roams && object["type"] == "error" {
+                            return None;
+                        }
+                        self.take(&object);
+                    }
                     Event::Nothing => {}
+                    Event::Close(_) | Event::Gone if self.roams => return None,
                     other => panic!("a healthy subscriber was cut off: {other:?}"),
                 }
                 Some(Connection::Socket(client))
@@ -262,6 +294,9 @@ impl Consumer {
             }
             Connection::Polling(mut link) => {
                 if let Some(response) = link.take_response() {
+                    if self.roams && response.status != 200 {
+                        return None;
+                    }
                     self.take_answer(&response);
                     return Some(Connection::Idle(link));
                 }
@@ -270,6 +305,7 @@ impl Consumer {
             Connection::Opening(mut link) => match link.take_head() {
                 Some(head) => match Stream::begun(link, head) {
                     Ok(stream) => Some(Connection::Streaming(stream)),
+                    Err(_) if self.roams => None,
                     Err(head) => panic!("no stream: {head:?}"),
                 },
                 None => (link.fill(until) != Filled::End).then_some(Connection::Opening(link)),

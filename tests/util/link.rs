@@ -40,18 +40,23 @@ pub enum Cut {
 impl Link {
     /// Connects to the server.
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE).expect("the server accepts");
+        Self::try_open(address).expect("the server accepts")
+    }
+
+    /// Connects to the server; `None` when it does not accept.
+    pub fn try_open(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE).ok()?;
         stream
             .set_nodelay(true)
             .expect("a TCP socket has this option");
         stream
             .set_write_timeout(Some(DEADLINE))
             .expect("the timeout is not zero");
-        Link {
+        Some(Link {
             stream,
             address,
             buffer: Vec::new(),
-        }
+        })
     }
 
     /// The socket, for options.

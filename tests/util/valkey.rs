@@ -236,6 +236,17 @@ impl Valkey {
         value.trim().to_owned()
     }
 
+    /// The ids of all entries of a topic's stream, oldest first.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer.
+    pub fn stream(&self, topic: &str) -> Vec<String> {
+        let entries: Vec<(String, redis::Value)> =
+            self.command(&["XRANGE", &log_key(topic), "-", "+"]);
+        entries.into_iter().map(|(id, _)| id).collect()
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -388,6 +399,23 @@ pub fn instances<const COUNT: usize>(port: u16, flags: &[&str]) -> [Server; COUN
     let servers = std::array::from_fn(|_| instance(port, flags));
     servers.iter().for_each(Server::wait_until_ready);
     servers
+}
+
+/// The key of a topic's stream, with the prefix that is set without `--valkey-prefix`.
+pub fn log_key(topic: &str) -> String {
+    format!("pulsar:{{{topic}}}:log")
+}
+
+/// The id of the entry of a stream that holds a message: the place that the message's id tells.
+///
+/// # Panics
+///
+/// When it is no id of a message.
+pub fn stream_id(message_id: &str) -> String {
+    let place = message_id.get(4..18);
+    let bits = place.and_then(|place| u128::from_str_radix(place, 32).ok());
+    let bits = bits.unwrap_or_else(|| panic!("no message id: {message_id}"));
+    format!("{}-{}", bits >> 22, bits & ((1 << 22) - 1))
 }
 
 /// The store to run.

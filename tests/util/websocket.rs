@@ -89,6 +89,12 @@ impl Client {
             .expect("the server reads");
     }
 
+    /// Sends one JSON message, if there is still a server that reads.
+    pub fn send_to_deaf(&mut self, message: &Value) {
+        // The next read finds that it has gone.
+        let _ = self.socket.send(Message::text(message.to_string()));
+    }
+
     /// Sends a binary message.
     pub fn send_binary(&mut self, bytes: &[u8]) {
         self.socket

@@ -1,0 +1,224 @@
+//! Valkey as it is run: with TLS, users and passwords, shared with others, watched by sentinels, and as a Cluster.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use test_util::checker::Ledger;
+use test_util::consumer::{Consumer, Transport};
+use test_util::poll::{list, text};
+use test_util::valkey::{instance, instances, log_key, stream_id};
+use test_util::{
+    Client, DEADLINE, RoamingPublisher, Server, Valkey, ValkeyCluster, ValkeySentinel, ValkeySetup,
+    wait_until,
+};
+
+/// How soon delivery goes on once there is a primary.
+const RECOVERY: Duration = Duration::from_secs(2);
+/// What a user may do for an instance to work: everything below its prefix, and nothing to the server itself.
+const USER: &str = "pulsar on >word ~pulsar:* &pulsar:* +@all -@dangerous +info";
+
+#[test]
+fn tls_and_a_user_that_may_do_no_more_than_needed() {
+    let valkey = ValkeySetup::new()
+        .tls()
+        .user("default off")
+        .user("admin on >secret ~* &* +@all")
+        .login("admin", "secret")
+        .user(USER)
+        .start();
+    let ca_file = valkey.ca_file().to_string_lossy().into_owned();
+    let with = |password: &str, ca_file: &[&str]| {
+        let user = ["--valkey-username", "pulsar", "--valkey-password", password];
+        let tls = ["--valkey-use-tls"];
+        instance(valkey.tls_port(), &[&user[..], &tls, ca_file].concat())
+    };
+    let [one, other] = [(); 2].map(|()| with("word", &["--valkey-ca-file", &ca_file]));
+    one.wait_until_ready();
+    other.wait_until_ready();
+    let mut live = Client::subscribed(other.addr(), &["t"]);
+    let answer = one.publish("t", &json!({"n": 1}));
+    assert_eq!(live.read_json()["message_id"], answer["message_id"]);
+
+    let stranger = with("wrong", &["--valkey-ca-file", &ca_file]);
+    let distrusting = with("word", &[]);
+    for (server, why) in [(&stranger, "the password"), (&distrusting, "the authority")] {
+        wait_until("it says why not", DEADLINE, || {
+            server.log().contains("WARN")
+        });
+        assert_eq!(server.get("/ready").status, 503, "{why} is wrong");
+        assert!(!server.log().contains("\"wrong\""), "{}", server.log());
+    }
+}
+
+#[test]
+fn prefixes_and_databases_are_apart() {
+    let valkey = Valkey::start();
+    let [first] = instances(valkey.port(), &["--valkey-prefix", "one:"]);
+    let [second] = instances(valkey.port(), &["--valkey-prefix", "two:"]);
+    let [third] = instances(valkey.port(), &["--valkey-db", "3"]);
+    let [fourth] = instances(valkey.port(), &["--valkey-db", "4"]);
+    let servers = [&first, &second, &third, &fourth];
+    let mut readers = servers.map(|server| Client::subscribed(server.addr(), &["t"]));
+    for (number, server) in servers.iter().enumerate() {
+        server.publish("t", &json!({ "n": number }));
+    }
+    for (number, reader) in readers.iter_mut().enumerate() {
+        assert_eq!(reader.read_json()["payload"], json!({ "n": number }));
+    }
+    for (number, server) in servers.iter().enumerate() {
+        server.publish("t", &json!({ "last": number }));
+    }
+    for (number, reader) in readers.iter_mut().enumerate() {
+        let message = reader.read_json();
+        assert_eq!(
+            message["payload"],
+            json!({ "last": number }),
+            "its own alone"
+        );
+    }
+    let keys: Vec<String> = valkey.command(&["KEYS", "*"]);
+    let apart = |key: &String| key.starts_with("one:") || key.starts_with("two:");
+    assert!(keys.iter().all(apart), "{keys:?}");
+}
+
+#[test]
+fn sentinels_tell_who_is_the_primary() {
+    let mut pair = ValkeySentinel::start();
+    let hosts = pair.hosts();
+    let flags = [
+        "--valkey-mode",
+        "sentinel",
+        "--valkey-host",
+        &hosts,
+        "--valkey-timeout",
+        "1s",
+    ];
+    let servers: [Server; 2] = std::array::from_fn(|_| start(&flags));
+    let ledger = Ledger::default();
+    let mut publisher = RoamingPublisher::new(&ledger, &[servers[0].addr()], "p");
+    let mut live = Consumer::new(servers[1].addr(), Transport::WebSocket, &["t"], 1);
+    (0..20).for_each(|_| assert_eq!(publisher.publish_at_last("t"), 0));
+    live.read_all(&ledger);
+    wait_until("the replica has all", DEADLINE, || {
+        pair.stores()
+            .iter()
+            .all(|store| store.stream("t").len() == 20)
+    });
+
+    let old = pair.kill_primary();
+    servers[0].wait_until_unready();
+    let new = pair.wait_for_primary();
+    assert_ne!(old, new);
+    assert_goes_on(&mut publisher, &mut live, &ledger, "t");
+    servers.iter().for_each(Server::wait_until_ready);
+    (0..20).for_each(|_| assert_eq!(publisher.publish_at_last("t"), 0));
+    check_all(&mut live, &servers[0], &ledger, "t");
+}
+
+#[test]
+fn topics_are_spread_over_a_cluster_that_fails_over() {
+    let mut cluster = ValkeyCluster::start();
+    let hosts = cluster.hosts();
+    let flags = [
+        "--valkey-mode",
+        "cluster",
+        "--valkey-host",
+        &hosts,
+        "--valkey-timeout",
+        "2s",
+    ];
+    let servers: [Server; 2] = std::array::from_fn(|_| start(&flags));
+    let topics: Vec<String> = (0..12).map(|n| format!("t{n}")).collect();
+    let slots: Vec<u32> = topics
+        .iter()
+        .map(|topic| cluster.slot(&log_key(topic)))
+        .collect();
+    let primaries = |cluster: &ValkeyCluster| {
+        let all = slots.iter().map(|slot| cluster.primary_of(*slot));
+        all.map(|it| it.expect("every slot is served"))
+            .collect::<Vec<_>>()
+    };
+    let mut used = primaries(&cluster);
+    used.sort_unstable();
+    used.dedup();
+    assert_eq!(used, [0, 1, 2], "all nodes are used");
+
+    let message = |topic: &String| json!({"topic": topic, "payload": {"mark": "bulk"}});
+    let bulk = json!({"messages": topics.iter().map(message).collect::<Vec<_>>()}).to_string();
+    let answer = servers[0].post("/api/v1/messages/bulk", bulk);
+    assert_eq!(answer.status, 207, "{answer:?}");
+    let answer = answer.json();
+    let results = list(&answer["results"]);
+    for ((topic, at), result) in topics.iter().zip(primaries(&cluster)).zip(results) {
+        assert_eq!(result["topic"], *topic);
+        let place = stream_id(text(&result["message_id"]));
+        assert_eq!(cluster.nodes()[at].stream(topic), [place]);
+    }
+
+    let ledger = Ledger::default();
+    for (topic, result) in topics.iter().zip(results) {
+        ledger.record(topic, text(&result["message_id"]), "bulk");
+    }
+    let topic = topics[0].as_str();
+    let mut publisher = RoamingPublisher::new(&ledger, &[servers[0].addr()], "p");
+    let mut live = Consumer::new(servers[1].addr(), Transport::WebSocket, &[topic], 1);
+    (0..20).for_each(|_| assert_eq!(publisher.publish_at_last(topic), 0));
+    live.read_all(&ledger);
+
+    // To another primary, while it is used.
+    let to = (cluster.primary_of(slots[0]).expect("it is served") + 1) % 3;
+    cluster.move_slot(slots[0], to);
+    for _ in 0..20 {
+        assert_goes_on(&mut publisher, &mut live, &ledger, topic);
+    }
+
+    cluster.wait_until_complete();
+    wait_until("the replica has all", DEADLINE, || {
+        cluster.nodes()[to].info_number("connected_slaves") == 1
+            && cluster.nodes()[to].command::<u64>(&["WAIT", "1", "1000"]) == 1
+    });
+    assert_eq!(cluster.kill_primary_of(slots[0]), to);
+    let successor = cluster.wait_for_primary_of(slots[0]);
+    assert_ne!(successor, to);
+    assert_goes_on(&mut publisher, &mut live, &ledger, topic);
+    servers.iter().for_each(Server::wait_until_ready);
+    for name in &topics {
+        publisher.publish_at_last(name);
+    }
+    check_all(&mut live, &servers[0], &ledger, topic);
+    cluster.node(to).restart();
+    cluster.wait_until_complete();
+    servers.iter().for_each(Server::wait_until_ready);
+}
+
+/// Starts a server that is ready with these flags.
+fn start(flags: &[&str]) -> Server {
+    let server = Server::start(&[&["--storage-backend", "valkey"], flags].concat());
+    server.wait_until_ready();
+    server
+}
+
+/// Checks that something is stored and delivered soon.
+fn assert_goes_on(
+    publisher: &mut RoamingPublisher<'_>,
+    live: &mut Consumer,
+    ledger: &Ledger,
+    topic: &str,
+) {
+    let began = Instant::now();
+    publisher.publish_at_last(topic);
+    live.read_all(ledger);
+    assert!(began.elapsed() < RECOVERY, "{:?}", began.elapsed());
+}
+
+/// Checks what has come to a subscriber, and what comes to a new one.
+fn check_all(live: &mut Consumer, server: &Server, ledger: &Ledger, topic: &str) {
+    let mut late = Consumer::new(server.addr(), Transport::WebSocket, &[topic], 1);
+    for consumer in [&mut *live, &mut late] {
+        consumer.read_all(ledger);
+        for trace in consumer.traces() {
+            ledger.check(trace);
+            assert!(trace.gaps.is_empty(), "{:?}", trace.gaps);
+        }
+    }
+}
