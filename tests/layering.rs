@@ -25,7 +25,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "valkey",
         &[
-            "api", "clock", "config", "fanout", "metrics", "moment", "topic",
+            "api",
+            "clock",
+            "config",
+            "fanout",
+            "idempotency",
+            "metrics",
+            "moment",
+            "spool",
+            "topic",
         ],
     ),
     (

@@ -14,6 +14,7 @@ mod answers;
 mod catch_up;
 mod closing;
 mod cold;
+mod cold_polls;
 mod commands;
 mod connection;
 mod consumers;

@@ -6,31 +6,29 @@ use smallvec::SmallVec;
 use super::Worker;
 use super::commands::{Reach, Terms};
 use super::connection::{InputEnd, Kind};
-use super::parking::{ColdTopic, Then};
+use super::parking::ColdTopic;
 use super::shared::Stage;
 use super::slots::ConnectionKey;
-use super::subscriptions::{Standing, SubscriptionRef};
+use super::subscriptions::SubscriptionRef;
 use crate::api::poll::PollRequest;
 use crate::metrics::PollOutcome;
 use crate::session::{Polled, Ticket};
 use crate::topic::{
-    Batch, Claims, DeliveryKind, Gap, GapReason, LocalTopic, Message, MessageId, Position,
-    TopicHash, TopicName,
+    Batch, Claims, DeliveryKind, Gap, GapReason, LocalTopic, Message, MessageId, TopicName,
 };
-use crate::valkey::{ReadOn, Task};
 
 /// What a poll is answered with.
 #[derive(Default, Debug)]
-struct Found {
+pub(super) struct Found {
     messages: Vec<(Message, Option<u32>)>,
-    gaps: Vec<(TopicName, Gap)>,
+    pub(super) gaps: Vec<(TopicName, Gap)>,
     /// Where to go on in each topic.
     places: Vec<MessageId>,
     has_more: bool,
     /// Another connection has taken over: there will be nothing.
     is_over: bool,
     /// Topics whose streams have to be read first.
-    cold: Vec<ColdTopic>,
+    pub(super) cold: Vec<ColdTopic>,
     /// How many messages of each topic were taken.
     delivered: SmallVec<[(LocalTopic, u64); 1]>,
 }
@@ -80,14 +78,14 @@ impl Found {
 }
 
 /// What stands behind a poll's place in one of its topics.
-struct Strand {
-    local: LocalTopic,
+pub(super) struct Strand {
+    pub(super) local: LocalTopic,
     /// Where it goes on if none of the messages is taken.
-    before: MessageId,
+    pub(super) before: MessageId,
     /// Where it goes on if there are none.
-    behind: MessageId,
-    messages: Vec<Message>,
-    has_more: bool,
+    pub(super) behind: MessageId,
+    pub(super) messages: Vec<Message>,
+    pub(super) has_more: bool,
 }
 
 impl Worker {
@@ -118,7 +116,7 @@ impl Worker {
     }
 
     /// Answers a poll with what there is, or has it wait; returns whether it was answered.
-    fn answer_or_wait(
+    pub(super) fn answer_or_wait(
         &mut self,
         key: ConnectionKey,
         gaps: Vec<(TopicName, Gap)>,
@@ -166,95 +164,6 @@ impl Worker {
         } else {
             self.end_waiting(key, &found);
         }
-    }
-
-    /// A poll that waits is answered with the gap that a new epoch is, and with what is kept now.
-    pub(super) fn tell_poll_of_epoch(
-        &mut self,
-        key: ConnectionKey,
-        local: LocalTopic,
-        name: &TopicName,
-        gap: Gap,
-    ) {
-        let connection = self.connections.get(key);
-        let waits = connection.is_some_and(|it| it.session.is_polling());
-        if !waits || self.parking.holds(key) {
-            return;
-        }
-        self.stop_waiting();
-        self.metrics.gap(gap.reason);
-        let topic = ColdTopic {
-            local,
-            name: name.clone(),
-            behind: Position::ZERO,
-            strand: None,
-        };
-        self.answer_or_wait(key, vec![(name.clone(), gap)], vec![topic]);
-    }
-
-    /// Has the streams read that a poll needs; what was found in logs is looked for again.
-    fn read_streams(&mut self, key: ConnectionKey, found: &mut Found) {
-        let topics = std::mem::take(&mut found.cold);
-        let bounds = self.connections.get(key);
-        let Some(bounds) = bounds.and_then(|it| it.session.poll_bounds()) else {
-            return;
-        };
-        let task = |topic: &ColdTopic| {
-            let read = ReadOn {
-                topic: topic.name.clone(),
-                behind: topic.behind,
-                messages_max: bounds.per_topic,
-                bytes_max: self.limits.outbox_bytes_max,
-            };
-            Task::Read(read)
-        };
-        let tasks = topics.iter().map(task).collect();
-        let gaps = std::mem::take(&mut found.gaps);
-        self.park(key, Then::Poll(topics, gaps), tasks);
-    }
-
-    /// The streams that a poll needs have been read.
-    pub(super) fn poll_cold(
-        &mut self,
-        key: ConnectionKey,
-        mut topics: Vec<ColdTopic>,
-        gaps: Vec<(TopicName, Gap)>,
-    ) {
-        let refused = topics.iter().find_map(|topic| match topic.strand {
-            Some(Err(refused)) => Some(refused),
-            Some(Ok(_)) | None => None,
-        });
-        if let Some(refused) = refused {
-            self.refuse_poll(key, refused.sentence());
-            return;
-        }
-        topics.retain(|topic| !self.is_read_up(key, topic));
-        self.answer_or_wait(key, gaps, topics);
-    }
-
-    /// Nothing stood in a topic's stream that the log does not have: it is read from there.
-    fn is_read_up(&mut self, key: ConnectionKey, topic: &ColdTopic) -> bool {
-        let Some(Ok(strand)) = &topic.strand else {
-            return false;
-        };
-        if !strand.messages.is_empty() || strand.has_more || strand.begins_behind > topic.behind {
-            return false;
-        }
-        let Some(connection) = self.connections.get(key) else {
-            return true;
-        };
-        let at = connection
-            .subscriptions
-            .iter()
-            .find(|at| at.topic == topic.local);
-        let (Some(at), Some(known)) = (at, self.topics.get_mut(topic.local)) else {
-            return true;
-        };
-        let place = self.shared.store.place_behind(known.handle, strand.reached);
-        if let Some(place) = place {
-            known.subscriber(at.index).stand(Standing::Asking, place);
-        }
-        place.is_some()
     }
 
     /// Dead messages alone were taken: what stands behind them has a turn of its own.
@@ -403,46 +312,6 @@ impl Worker {
             behind: store.id(reading.topic, reading.place.position),
             messages,
             has_more: reading.more,
-        };
-        Some((strand, gap))
-    }
-
-    /// What was read of a stream; of one that is still to be read nothing, and it goes to `unread`.
-    fn strand_of_stream(
-        &mut self,
-        topic: ColdTopic,
-        unread: &mut Vec<ColdTopic>,
-    ) -> Option<(Strand, Option<(TopicName, Gap)>)> {
-        let store = &self.shared.store;
-        let hash = TopicHash::of(&topic.name);
-        let id = |position| store.id(hash, position);
-        let Some(Ok(read)) = topic.strand else {
-            let strand = Strand {
-                local: topic.local,
-                before: id(topic.behind),
-                behind: id(topic.behind),
-                messages: Vec::new(),
-                has_more: false,
-            };
-            unread.push(topic);
-            return Some((strand, None));
-        };
-        let is_lost = read.begins_behind > topic.behind;
-        let gap = is_lost.then(|| {
-            self.metrics.gap(GapReason::Trimmed);
-            let gap = Gap {
-                from: id(topic.behind),
-                to: id(read.begins_behind),
-                reason: GapReason::Trimmed,
-            };
-            (topic.name, gap)
-        });
-        let strand = Strand {
-            local: topic.local,
-            before: id(topic.behind.max(read.begins_behind)),
-            behind: id(read.reached),
-            messages: read.messages,
-            has_more: read.has_more,
         };
         Some((strand, gap))
     }
