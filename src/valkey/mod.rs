@@ -15,6 +15,7 @@
 //! block on sockets instead.
 
 mod breaker;
+pub mod channel;
 mod commands;
 mod connect;
 mod counters;
