@@ -20,7 +20,9 @@ mod commands;
 mod connect;
 mod counters;
 mod entry;
+mod feeds;
 mod flight;
+mod follower;
 mod handle;
 pub mod idempotency;
 mod job;
@@ -33,6 +35,7 @@ mod post;
 mod queue;
 mod scripts;
 mod spooling;
+mod starting;
 mod strand;
 mod trouble;
 
