@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use pulsar_proxy::clock::Clock;
 use pulsar_proxy::config::{OnOutage, Secret, ValkeySettings, ValkeyTopology};
 use pulsar_proxy::fanout::Doorbell;
+use pulsar_proxy::metrics::ValkeyStats;
 use pulsar_proxy::topic::{
     Budget, Epoch, HistoryLimits, Position, StoreLimits, TopicName, TopicStore,
 };
@@ -42,6 +43,14 @@ impl Listener for Heard {
     fn epoch(&self, epoch: Epoch) {
         self.epochs.lock().unwrap().push(epoch);
     }
+
+    fn is_heard(&self) -> bool {
+        true
+    }
+
+    fn tell(&self, _: &mut ValkeyStats) {}
+
+    fn stop(&self) {}
 }
 
 /// A tier with one worker, which is the test.

@@ -2,8 +2,11 @@
 
 use super::history::Place;
 use super::id::TopicHash;
+use super::interest::News;
 use super::message::Message;
+use super::name::TopicName;
 use super::shard::Topic;
+use super::store::TopicStore;
 use crate::moment::Moment;
 
 /// How much to read at once.
@@ -61,4 +64,17 @@ pub(super) fn read_on(
         messages.push(message.clone());
     }
     reading(newest, false)
+}
+
+impl TopicStore {
+    /// Tells all readers of a topic that it has news, though it has no new message: what its
+    /// consumers may do has changed elsewhere. Whom to tell is added to `news`.
+    pub fn call_all(&self, name: &TopicName, news: &mut Vec<News>) {
+        let (name_hash, index) = self.shard_of(name.as_str());
+        let mut shard = self.lock(index);
+        let key = shard.find(name_hash, name.as_str());
+        if let Some(topic) = key.and_then(|key| shard.get_mut(key)) {
+            topic.interest.tell(news);
+        }
+    }
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 use super::commands::Commands;
 use super::connect::Connector;
 use super::counters::{ValkeyCounters, count};
-use super::entry::RawStrand;
-use super::job::{Job, Refused, Reply, Task, Waiter};
+use super::job::{Job, Refused, Task};
 use super::keys::Keys;
 use super::lane::{Carrier, Lane, Office};
 use super::order::{Listener, Order};
@@ -22,10 +21,10 @@ use crate::config::{OnOutage, ValkeySettings};
 use crate::metrics::ValkeyStats;
 use crate::moment::micros;
 use crate::spool::Spool;
-use crate::topic::{Epoch, Position, TopicName, TopicStore};
+use crate::topic::TopicStore;
 
 /// Hash tag of the echo channel where there is one node.
-const NODE_TAG: &str = "0";
+pub(super) const NODE_TAG: &str = "0";
 
 /// How Valkey is doing, with a sentence for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,29 +133,6 @@ pub struct Tools {
 }
 
 impl Valkey {
-    /// Starts the tier for a server, and returns at once, whether or not Valkey is there.
-    ///
-    /// # Errors
-    /// As [`Valkey::start_with`].
-    pub fn start(
-        settings: &ValkeySettings,
-        limits: KeepLimits,
-        store: Arc<TopicStore>,
-        post: Arc<Post>,
-        clock: Clock,
-    ) -> io::Result<Arc<Valkey>> {
-        let through = Arc::clone(&post);
-        let tools = Tools {
-            settings: settings.clone(),
-            limits,
-            store,
-            post,
-            clock,
-            instance: format!("{:016x}", fastrand::u64(..)),
-        };
-        Valkey::start_with(tools, |_| Arc::new(Unfollowed(through)))
-    }
-
     /// Starts the threads, and returns at once, whether or not Valkey is there. `listen` is given
     /// the lanes and makes who listens to them.
     ///
@@ -277,7 +253,22 @@ impl Valkey {
 
     /// How things are.
     pub fn health(&self) -> Health {
-        self.lanes.lane.health()
+        match self.lanes.lane.health() {
+            Health::Well if !self.listener.is_heard() => {
+                Health::NoEcho("what is said through Valkey does not come back")
+            }
+            health => health,
+        }
+    }
+
+    /// Numbers for metrics.
+    pub fn stats(&self) -> ValkeyStats {
+        let mut stats = ValkeyStats {
+            is_up: self.health() == Health::Well,
+            ..ValkeyStats::default()
+        };
+        self.listener.tell(&mut stats);
+        stats
     }
 
     /// Numbers for metrics.
@@ -304,6 +295,7 @@ impl Valkey {
             // A thread that panicked has said so already.
             let _ = thread.join();
         }
+        self.listener.stop();
         if let Some(spooler) = &self.spooler {
             spooler.end();
         }
@@ -312,21 +304,6 @@ impl Valkey {
     fn lock_threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Who listens while no topic is followed.
-struct Unfollowed(Arc<Post>);
-
-impl Listener for Unfollowed {
-    fn sync(&self, _: TopicName, waiter: Waiter, _: u64) {
-        self.0.reply(waiter, Reply::Synced(Err(Refused::Error)));
-    }
-
-    fn opened(&self, _: &TopicName, _: Result<Position, Refused>) {}
-
-    fn mended(&self, _: &TopicName, _: Result<RawStrand, Refused>) {}
-
-    fn epoch(&self, _: Epoch) {}
 }
 
 fn open_spool(settings: &ValkeySettings) -> io::Result<Option<Spool>> {

@@ -15,11 +15,14 @@
 //! block on sockets instead.
 
 mod breaker;
+pub mod channel;
 mod commands;
 mod connect;
 mod counters;
 mod entry;
+mod feeds;
 mod flight;
+mod follower;
 mod handle;
 pub mod idempotency;
 mod job;
@@ -33,6 +36,7 @@ mod queue;
 mod scripts;
 mod search;
 mod spooling;
+mod starting;
 mod strand;
 mod trouble;
 

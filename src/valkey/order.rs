@@ -2,6 +2,7 @@
 
 use super::entry::RawStrand;
 use super::job::{Job, Refused, Waiter};
+use crate::metrics::ValkeyStats;
 use crate::topic::{Epoch, Position, TopicName};
 
 /// Something for a lane to do.
@@ -34,4 +35,10 @@ pub trait Listener: Send + Sync {
     fn mended(&self, topic: &TopicName, strand: Result<RawStrand, Refused>);
     /// The epoch of what is stored: at each connect, and twice a second.
     fn epoch(&self, epoch: Epoch);
+    /// Whether what is said on the echo channel comes back.
+    fn is_heard(&self) -> bool;
+    /// Adds what it has counted.
+    fn tell(&self, stats: &mut ValkeyStats);
+    /// Ends its threads, without waiting for them.
+    fn stop(&self);
 }
