@@ -163,7 +163,7 @@ impl Valkey {
             threads: Mutex::default(),
         });
         if let (Some(spool), Some(spooler)) = (spool, &valkey.spooler) {
-            let (spooler, post) = (Arc::clone(spooler), Arc::clone(&tools.post));
+            let post = Arc::clone(&tools.post);
             spooling::start(spool, spooler, Arc::downgrade(&valkey), post, tools.clock)?;
         }
         valkey.start_lane(tools, counters)?;
@@ -267,17 +267,8 @@ impl Valkey {
             is_up: self.health() == Health::Well,
             ..ValkeyStats::default()
         };
-        self.listener.tell(&mut stats);
-        stats
-    }
-
-    /// Numbers for metrics.
-    pub fn stats(&self) -> ValkeyStats {
-        let mut stats = ValkeyStats {
-            is_up: self.health() == Health::Well,
-            ..ValkeyStats::default()
-        };
         self.lanes.counters.tell(&mut stats);
+        self.listener.tell(&mut stats);
         stats
     }
 

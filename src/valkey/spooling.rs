@@ -86,7 +86,7 @@ struct Replay {
 /// When the system has none.
 pub(super) fn start(
     spool: Spool,
-    spooler: Arc<Spooler>,
+    spooler: &Arc<Spooler>,
     valkey: Weak<Valkey>,
     post: Arc<Post>,
     clock: Clock,
@@ -94,7 +94,7 @@ pub(super) fn start(
     let spooling_post = Arc::clone(&post);
     let mut spooling = Spooling {
         spool,
-        spooler: Arc::clone(&spooler),
+        spooler: Arc::clone(spooler),
         valkey,
         post,
         clock,
@@ -117,7 +117,7 @@ impl Spooling {
                 (std::mem::take(&mut waiting.publications), waiting.has_ended)
             };
             let kept = waiting.len();
-            self.keep_all(waiting);
+            self.keep_all(&waiting);
             if has_ended {
                 return;
             }
@@ -130,7 +130,7 @@ impl Spooling {
     }
 
     /// Keeps what waits with one write to disk, or one by one when not all of it fits.
-    fn keep_all(&mut self, waiting: VecDeque<(Waiter, Publication)>) {
+    fn keep_all(&mut self, waiting: &VecDeque<(Waiter, Publication)>) {
         if waiting.is_empty() {
             return;
         }
@@ -140,7 +140,7 @@ impl Spooling {
             .map(|(_, publication)| record_of(publication, now.wall_micros))
             .collect();
         let all = self.spool.append(&records, now);
-        for (record, (waiter, _)) in records.iter().zip(&waiting) {
+        for (record, (waiter, _)) in records.iter().zip(waiting) {
             let kept = match &all {
                 Ok(()) => Ok(()),
                 Err(_) if waiting.len() == 1 => Err(()),

@@ -11,6 +11,10 @@ use crate::session::{StreamOpening, SubscribeRequest};
 use crate::topic::{Position, Start, TopicName};
 use crate::valkey::{Refused, Reply, Task};
 
+/// Why at-least-once consumers are refused.
+const NO_CONSUMERS: &str =
+    "At-least-once delivery is only to be had with the storage backend memory";
+
 /// What asks to be subscribed.
 #[derive(Debug)]
 pub(super) enum Entrant {
@@ -28,6 +32,15 @@ impl Entrant {
             Entrant::Subscribe(request) => &request.topics,
             Entrant::Stream(opening) => &opening.request.topics,
             Entrant::Poll(request) => &request.topics,
+        }
+    }
+
+    /// Whether it wants each message until it acknowledges it.
+    fn is_at_least_once(&self) -> bool {
+        match self {
+            Entrant::Subscribe(request) => request.delivery.is_some(),
+            Entrant::Stream(opening) => opening.request.consumer.is_some(),
+            Entrant::Poll(request) => request.consumer.is_some(),
         }
     }
 
@@ -62,14 +75,14 @@ struct Prepared {
 
 impl Entering {
     /// A reply has come.
-    pub(super) fn take_in(&mut self, part: usize, reply: Reply) {
+    pub(super) fn take_in(&mut self, part: usize, reply: &Reply) {
         let topic = &mut self.topics[self.parts[part]];
         match reply {
-            Reply::Beginning(Ok(position)) => topic.begins_behind = Some(position),
+            Reply::Beginning(Ok(position)) => topic.begins_behind = Some(*position),
             // What comes is delivered when it comes, from the log that is there.
             Reply::Synced(Err(_)) if topic.is_open && topic.starts_at_end => {}
             Reply::Synced(Err(refused)) | Reply::Beginning(Err(refused)) => {
-                self.refused = Some(refused);
+                self.refused = Some(*refused);
             }
             _ => {}
         }
@@ -90,6 +103,10 @@ impl Worker {
     /// Has what must be known of an entrant's topics found out. Those that its connection
     /// subscribes to already are known.
     pub(super) fn prepare(&mut self, key: ConnectionKey, entrant: Entrant) {
+        if entrant.is_at_least_once() {
+            self.refuse_entrant(key, &entrant, NO_CONSUMERS);
+            return;
+        }
         let mut entering = Entering {
             topics: Vec::with_capacity(entrant.topics().len()),
             refused: None,
@@ -123,24 +140,32 @@ impl Worker {
 
     /// All is known: the entrant enters, or is refused.
     pub(super) fn enter(&mut self, key: ConnectionKey, entering: &Entering) {
+        if let Some(refused) = entering.refused {
+            self.refuse_entrant(key, &entering.entrant, refused.sentence());
+            return;
+        }
         let reach = entering.reach();
-        let refusal = entering.refused.map(Refused::sentence);
-        match (&entering.entrant, refusal) {
-            (Entrant::Subscribe(request), None) => self.subscribe(key, request, &reach),
-            (Entrant::Subscribe(_), Some(sentence)) => {
+        match &entering.entrant {
+            Entrant::Subscribe(request) => self.subscribe(key, request, &reach),
+            Entrant::Stream(opening) => {
+                self.stream(key, opening, &reach);
+            }
+            Entrant::Poll(request) => {
+                self.poll(key, request, &reach);
+            }
+        }
+    }
+
+    fn refuse_entrant(&mut self, key: ConnectionKey, entrant: &Entrant, sentence: &str) {
+        match entrant {
+            Entrant::Subscribe(_) => {
                 let code = CommandErrorCode::Subscription;
                 self.refuse_subscribe(key, CommandError::new(code, sentence));
             }
-            (Entrant::Stream(opening), None) => {
-                self.stream(key, opening, &reach);
-            }
-            (Entrant::Stream(opening), Some(sentence)) => {
+            Entrant::Stream(opening) => {
                 self.refuse_stream(key, &opening.ticket, sentence);
             }
-            (Entrant::Poll(request), None) => {
-                self.poll(key, request, &reach);
-            }
-            (Entrant::Poll(_), Some(sentence)) => {
+            Entrant::Poll(_) => {
                 self.refuse_poll(key, sentence);
             }
         }

@@ -74,7 +74,7 @@ impl Then {
         match (self, reply) {
             (Then::Publish(publishing), reply) => publishing.take_in(part, reply),
             (Then::Begin(beginning), Reply::Called(begun)) => beginning.take_in(begun),
-            (Then::Enter(entering), reply) => entering.take_in(part, reply),
+            (Then::Enter(entering), reply) => entering.take_in(part, &reply),
             (Then::Poll(topics, _), Reply::Read(strand)) => topics[part].strand = Some(strand),
             (Then::ReadOn(_, slot), Reply::Read(strand)) => *slot = Some(strand),
             (then, reply) => debug_assert!(false, "{reply:?} is no answer to {then:?}"),
