@@ -171,12 +171,16 @@ fn a_loop_of_polls_goes_from_instance_to_instance() {
                 let mut poller = Poller::open(servers[round % 3].addr(), topics, since.as_deref());
                 poller.send("timeout=20&limit=2");
                 publisher.publish(topics[round % topics.len()]);
-                got.extend(ids(&poller.read()["messages"]));
+                let answer = poller.read();
+                assert_ne!(answer["timeout"], true, "there are more: {got:?}");
+                got.extend(ids(&answer["messages"]));
                 since = poller.since;
             }
             while got.len() < 30 {
                 let mut poller = Poller::open(servers[1].addr(), topics, since.as_deref());
-                got.extend(ids(&poller.poll("timeout=20&limit=100")["messages"]));
+                let answer = poller.poll("timeout=20&limit=100");
+                assert_ne!(answer["timeout"], true, "there are more: {got:?}");
+                got.extend(ids(&answer["messages"]));
                 since = poller.since;
             }
             assert!(got.is_sorted_by(|a, b| a < b), "one publisher: {got:?}");
