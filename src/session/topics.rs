@@ -62,6 +62,9 @@ pub enum TopicsAnswer {
     Removed,
     /// To [`TopicsQuestion::Page`], with what was asked.
     Page(PageRequest, Page),
+    /// To any question: topics are kept elsewhere, and it could not be asked there, as this sentence
+    /// says.
+    Behind(&'static str),
 }
 
 /// What a head asks; the body is still to come.
@@ -150,7 +153,13 @@ pub(super) fn answered(
 ) -> Turn {
     let mut body = Vec::new();
     let status = match said {
-        Ok(said) => encode(said, &mut body),
+        Ok(said) => match encode(said, &mut body) {
+            Ok(status) => status,
+            Err(sentence) => {
+                let away = Answer::error(ErrorCode::ServiceUnavailable).message(sentence);
+                return answer(ticket, &away, ctx, out);
+            }
+        },
         Err(CatalogueError::Unknown) => return answer(ticket, &not_found(), ctx, out),
         Err(CatalogueError::Exists) => {
             let conflict = Answer::error(ErrorCode::Conflict).message("The topic exists already");
@@ -165,21 +174,22 @@ pub(super) fn answered(
     answer(ticket, &told, ctx, out)
 }
 
-/// Appends the body, and returns the status.
-fn encode(said: &TopicsAnswer, body: &mut Vec<u8>) -> u16 {
+/// Appends the body, and returns the status; or the sentence of a refusal.
+fn encode(said: &TopicsAnswer, body: &mut Vec<u8>) -> Result<u16, &'static str> {
     match said {
         TopicsAnswer::List(list) => topics::append_list(body, list),
         TopicsAnswer::Totals(totals) => topics::append_totals(body, totals),
         TopicsAnswer::Created(topic) => {
             topics::append_created(body, topic);
-            return 201;
+            return Ok(201);
         }
         TopicsAnswer::Details(topic) => topics::append_details(body, topic),
         TopicsAnswer::Updated(topic) => topics::append_created(body, topic),
-        TopicsAnswer::Removed => return 204,
+        TopicsAnswer::Removed => return Ok(204),
         TopicsAnswer::Page(request, page) => topics::append_page(body, request, page),
+        TopicsAnswer::Behind(sentence) => return Err(sentence),
     }
-    200
+    Ok(200)
 }
 
 fn not_found() -> Answer<'static> {

@@ -161,6 +161,15 @@ impl TopicStore {
         self.look_at(name, now, |topic| self.details(topic, now))
     }
 
+    /// Subscriptions of all connections to a topic; 0 when it is not here.
+    pub fn subscriptions(&self, name: &TopicName) -> u64 {
+        let (name_hash, index) = self.shard_of(name.as_str());
+        let shard = self.lock(index);
+        let key = shard.find(name_hash, name.as_str());
+        let topic = key.and_then(|key| shard.get(key));
+        topic.map_or(0, |topic| topic.interest.subscriptions())
+    }
+
     /// Creates a topic, or takes over one that has only come into being by use.
     ///
     /// # Errors

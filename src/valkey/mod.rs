@@ -15,6 +15,7 @@
 //! block on sockets instead.
 
 mod breaker;
+pub mod catalogue;
 pub mod channel;
 mod commands;
 mod connect;

@@ -25,6 +25,7 @@ mod drain;
 mod entering;
 mod epoch;
 mod fan_out;
+mod listing;
 mod once;
 mod outbox;
 mod parking;
@@ -40,6 +41,7 @@ mod streams;
 mod subscriptions;
 mod timers;
 mod topics;
+mod topics_behind;
 
 use std::io;
 use std::sync::Arc;
@@ -64,6 +66,7 @@ use deadlines::Deadlines;
 use desk::Desk;
 use drain::Drain;
 use fan_out::{Job, WorkQueue};
+use listing::Listed;
 use once::Beginning;
 use parking::Parking;
 use publish_behind::Tokens;
@@ -127,6 +130,8 @@ pub struct Worker {
     /// What waits for the tier behind memory.
     parking: Parking,
     tokens: Tokens,
+    /// Topics whose names stand in the list behind memory.
+    listed: Listed,
     /// The epoch of which positions in this worker are.
     epoch: Epoch,
     /// Repeats of requests that are still under way elsewhere, and when to ask again.
@@ -205,6 +210,7 @@ impl Worker {
             polls: 0,
             parking: Parking::default(),
             tokens: Tokens::new(fastrand::u64(..)),
+            listed: Listed::default(),
             epoch: shared.store.epoch(),
             ask_later: Vec::new(),
             next_asking: u64::MAX,

@@ -11,9 +11,11 @@ use std::collections::HashMap;
 use super::Worker;
 use super::commands::Joined;
 use super::entering::Entering;
+use super::listing::Enlisting;
 use super::once::Beginning;
 use super::publish_behind::Publishing;
 use super::slots::{ConnectionKey, Slots};
+use super::topics_behind::Asking;
 use crate::topic::{Gap, LocalTopic, Position, TopicName};
 use crate::valkey::{Job, Mail, Refused, Reply, Strand, Task, Waiter};
 
@@ -31,6 +33,10 @@ pub(super) enum Then {
     Begin(Box<Beginning>),
     /// Answer a publish request.
     Publish(Box<Publishing>),
+    /// Answer it when the names of its topics are listed.
+    Enlist(Box<Enlisting>),
+    /// Go on with a question about topics.
+    Topics(Box<Asking>),
     /// Subscribe, open a stream, or look for what a poll asks for.
     Enter(Box<Entering>),
     /// Look again for what a poll asks for, with what was read from the streams of topics whose
@@ -74,6 +80,8 @@ impl Then {
         match (self, reply) {
             (Then::Publish(publishing), reply) => publishing.take_in(part, reply),
             (Then::Begin(beginning), Reply::Called(begun)) => beginning.take_in(begun),
+            (Then::Enlist(enlisting), Reply::Called(said)) => enlisting.take_in(&said),
+            (Then::Topics(asking), Reply::Called(said)) => asking.take_in(part, said),
             (Then::Enter(entering), reply) => entering.take_in(part, &reply),
             (Then::Poll(topics, _), Reply::Read(strand)) => topics[part].strand = Some(strand),
             (Then::ReadOn(_, slot), Reply::Read(strand)) => *slot = Some(strand),
@@ -261,7 +269,9 @@ impl Worker {
         let held = then.holds();
         match then {
             Then::Begin(beginning) => self.begun_once(key, beginning),
-            Then::Publish(publishing) => self.published_behind(key, &publishing),
+            Then::Publish(publishing) => self.published_behind(key, publishing),
+            Then::Enlist(enlisting) => self.enlisted(key, *enlisting),
+            Then::Topics(asking) => self.topics_said(key, *asking),
             Then::Enter(entering) => self.enter(key, &entering),
             Then::Poll(topics, gaps) => self.poll_cold(key, topics, gaps),
             Then::ReadOn(topic, Some(strand)) => self.deliver_strand(key, topic, strand),

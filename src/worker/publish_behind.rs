@@ -24,6 +24,8 @@ pub(super) struct Publishing {
     record: Option<Record>,
     /// When it came, in monotonic microseconds.
     received_at: u64,
+    /// Topics by their places here that may not be listed yet.
+    unlisted: Vec<(usize, TopicName)>,
 }
 
 /// What became of the messages of one topic.
@@ -41,6 +43,13 @@ impl Publishing {
             Reply::Spooled => Ok(Fate::Spooled),
             _ => Err(Refused::Error),
         };
+    }
+
+    /// The topics that have to be listed now, since messages of them are stored: once.
+    fn take_unlisted(&mut self) -> Vec<TopicName> {
+        let unlisted = std::mem::take(&mut self.unlisted).into_iter();
+        let stored = unlisted.filter(|(at, _)| matches!(self.results[*at], Ok(Fate::Stored(_))));
+        stored.map(|(_, name)| name).collect()
     }
 }
 
@@ -92,6 +101,8 @@ impl Worker {
     ) {
         let mut topics: Vec<(TopicHash, SmallVec<[usize; 1]>)> = Vec::new();
         let mut publications: Vec<Publication> = Vec::new();
+        let mut unlisted = Vec::new();
+        let now = self.now.monotonic_micros;
         for (place, (topic, message)) in messages.into_iter().enumerate() {
             match publications.iter().position(|it| it.topic == topic) {
                 Some(index) => {
@@ -99,7 +110,11 @@ impl Worker {
                     topics[index].1.push(place);
                 }
                 None => {
-                    topics.push((TopicHash::of(&topic), smallvec![place]));
+                    let hash = TopicHash::of(&topic);
+                    if !self.listed.knows(hash, now) {
+                        unlisted.push((topics.len(), topic.clone()));
+                    }
+                    topics.push((hash, smallvec![place]));
                     publications.push(Publication {
                         topic,
                         messages: smallvec![message],
@@ -113,7 +128,8 @@ impl Worker {
             results: topics.iter().map(|_| Err(Refused::Error)).collect(),
             topics,
             record,
-            received_at: self.now.monotonic_micros,
+            received_at: now,
+            unlisted,
         };
         let tasks = publications.into_iter().map(Task::Publish).collect();
         self.park(key, Then::Publish(Box::new(publishing)), tasks);
@@ -135,7 +151,11 @@ impl Worker {
     }
 
     /// All of a request's messages have been stored or refused.
-    pub(super) fn published_behind(&mut self, key: ConnectionKey, publishing: &Publishing) {
+    pub(super) fn published_behind(&mut self, key: ConnectionKey, mut publishing: Box<Publishing>) {
+        let unlisted = publishing.take_unlisted();
+        if !unlisted.is_empty() {
+            return self.enlist(key, publishing, unlisted);
+        }
         let count = publishing.topics.iter().map(|(_, places)| places.len());
         let now = self.clock.now();
         let mut stored: Vec<Stored> = vec![Err(NotStored::Behind("")); count.sum()];

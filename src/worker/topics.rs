@@ -1,16 +1,31 @@
-//! Requests for topics and their history: the store answers at once.
+//! Requests for topics and their history: the store answers at once, unless topics live behind
+//! memory.
 
 use super::Worker;
 use super::slots::ConnectionKey;
 use crate::metrics::StorageOperation;
-use crate::session::{TopicsAnswer, TopicsQuestion, TopicsRequest};
+use crate::session::{Ticket, TopicsAnswer, TopicsQuestion, TopicsRequest};
 use crate::topic::CatalogueError;
 
 impl Worker {
     /// Asks the store and answers. Returns whether a request was answered.
     pub(super) fn topics(&mut self, key: ConnectionKey, request: TopicsRequest) -> bool {
         let TopicsRequest { ticket, question } = request;
+        if self.shared.valkey.is_some() {
+            self.ask_behind(key, ticket, question);
+            return false;
+        }
         let said = self.ask_store(question);
+        self.answer_topics(key, &ticket, &said)
+    }
+
+    /// Tells what the store has said. Returns whether a request was answered.
+    pub(super) fn answer_topics(
+        &mut self,
+        key: ConnectionKey,
+        ticket: &Ticket,
+        said: &Result<TopicsAnswer, CatalogueError>,
+    ) -> bool {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
@@ -18,7 +33,7 @@ impl Worker {
         let out = self.answers.of(key);
         let turn = connection
             .session
-            .topics_answered(&ticket, &said, &mut ctx, out);
+            .topics_answered(ticket, said, &mut ctx, out);
         self.carry_out(key, turn)
     }
 
