@@ -1,4 +1,7 @@
+use super::super::followed::Held;
+use super::super::mending::{Misfit, Settle};
 use super::*;
+use crate::topic::{Budget, Draft};
 
 const LINGER: u64 = 10_000_000;
 
@@ -241,4 +244,46 @@ fn after_a_loss_every_topic_is_read_and_few_at_a_time() {
         }
     }
     assert_eq!((read, bench.state.count()), (200, [200, 0]));
+}
+
+#[test]
+fn what_is_held_and_does_not_fit_is_read() {
+    let mut bench = Bench::following();
+    let behind = Position::new(7, 0);
+    bench.out.orders.clear();
+    for is_second in [false, true] {
+        let never = || unreachable!("nothing is held in a log that is whole");
+        let newest = Some(Position::ZERO);
+        let misfit = bench
+            .state
+            .misfit(&topic(), newest, is_second, never, &mut bench.out);
+        assert_eq!(misfit == Misfit::Retry, !is_second);
+    }
+    assert!(matches!(bench.out.orders.pop(), Some(Order::ReadOn { .. })));
+    let held = || Some(held(Position::new(8, 0), Position::new(9, 0)));
+    bench
+        .state
+        .misfit(&topic(), None, false, held, &mut bench.out);
+    bench.state.mended(&topic(), behind, false, &mut bench.out);
+    let Settle::Feed(found) = bench.state.settle(&topic(), 0, &mut bench.out) else {
+        panic!("something is held");
+    };
+    assert_eq!(found.len(), 1);
+    bench.state.unsettled(&topic(), behind);
+    bench.state.settle(&topic(), 0, &mut bench.out);
+    let order = bench.out.orders.pop();
+    assert!(matches!(order, Some(Order::ReadOn { behind: from, .. }) if from == behind));
+    assert_eq!(bench.state.count(), [1, 1]);
+}
+
+fn held(predecessor: Position, position: Position) -> Held {
+    let part = br#""topic":"t","payload":1}"#;
+    let mut frame = Vec::new();
+    let layout = crate::api::delivery::restore(part, "t", &mut frame).unwrap();
+    let draft = Draft::new(&frame, layout, u64::MAX, Budget::new(1 << 20));
+    Held {
+        predecessor,
+        position,
+        draft,
+    }
 }
