@@ -33,15 +33,24 @@ impl Listener for Heard {
     fn sync(&self, _: TopicName, _: Waiter, _: u64) {}
 
     fn opened(&self, topic: &TopicName, last: Result<Position, Refused>) {
-        self.opened.lock().unwrap().push((topic.to_string(), last));
+        self.opened
+            .lock()
+            .expect("nobody panics with it")
+            .push((topic.to_string(), last));
     }
 
     fn mended(&self, _: &TopicName, strand: Result<RawStrand, Refused>) {
-        self.mended.lock().unwrap().push(strand);
+        self.mended
+            .lock()
+            .expect("nobody panics with it")
+            .push(strand);
     }
 
     fn epoch(&self, epoch: Epoch) {
-        self.epochs.lock().unwrap().push(epoch);
+        self.epochs
+            .lock()
+            .expect("nobody panics with it")
+            .push(epoch);
     }
 
     fn is_heard(&self) -> bool {
@@ -90,8 +99,8 @@ impl Bench {
             Arc::clone(&heard) as Arc<dyn Listener>
         });
         Bench {
-            valkey: valkey.unwrap(),
-            lanes: lanes.unwrap(),
+            valkey: valkey.expect("it was given"),
+            lanes: lanes.expect("it was given"),
             post,
             clock,
             heard,
@@ -120,7 +129,7 @@ impl Bench {
         wait_for("a reply", || {
             let mut mail = Vec::new();
             self.post.inbox(0).take(&mut mail);
-            let mut replies = self.replies.lock().unwrap();
+            let mut replies = self.replies.lock().expect("nobody panics with it");
             for item in mail {
                 if let Mail::Reply(ticket, reply) = item {
                     assert!(replies.insert(ticket, reply).is_none(), "told twice");
@@ -153,17 +162,19 @@ impl Bench {
     }
 
     fn read_with(&self, read: ReadOn) -> Strand {
-        let ticket = self.submit(Task::Read(read)).unwrap();
+        let ticket = self.submit(Task::Read(read)).expect("it was given");
         match self.reply(ticket) {
-            Reply::Read(strand) => strand.unwrap(),
+            Reply::Read(strand) => strand.expect("it was given"),
             other => panic!("{other:?}"),
         }
     }
 
     fn beginning(&self, topic: &str) -> Position {
-        let ticket = self.submit(Task::Beginning(name(topic))).unwrap();
+        let ticket = self
+            .submit(Task::Beginning(name(topic)))
+            .expect("it was given");
         match self.reply(ticket) {
-            Reply::Beginning(position) => position.unwrap(),
+            Reply::Beginning(position) => position.expect("it was given"),
             other => panic!("{other:?}"),
         }
     }
@@ -232,7 +243,7 @@ fn store() -> TopicStore {
 }
 
 fn name(topic: &str) -> TopicName {
-    TopicName::parse(topic).unwrap()
+    TopicName::parse(topic).expect("it was given")
 }
 
 /// A publication of so many messages, whose payloads say `text` and a number.
@@ -264,8 +275,8 @@ static NEXT_TOKEN: AtomicU64 = AtomicU64::new(1);
 fn texts(strand: &Strand) -> Vec<String> {
     let text = |frame: &[u8]| {
         let frame = String::from_utf8_lossy(frame).into_owned();
-        let (_, rest) = frame.split_once("\"text\":\"").unwrap();
-        rest.split('"').next().unwrap().to_owned()
+        let (_, rest) = frame.split_once("\"text\":\"").expect("it was given");
+        rest.split('"').next().expect("it was given").to_owned()
     };
     strand
         .messages
@@ -477,7 +488,14 @@ fn listeners_hear_of_tails_strands_and_the_epoch() {
         topic: name("t"),
         behind: positions[0],
     });
-    let mended = wait_for("the strand", || bench.heard.mended.lock().unwrap().pop());
+    let mended = wait_for("the strand", || {
+        bench
+            .heard
+            .mended
+            .lock()
+            .expect("nobody panics with it")
+            .pop()
+    });
     let strand = mended.unwrap();
     assert_eq!(strand.entries.len(), 1);
     assert_eq!(strand.entries[0].predecessor, positions[0]);
@@ -486,22 +504,46 @@ fn listeners_hear_of_tails_strands_and_the_epoch() {
         (positions[1], positions[1])
     );
     assert!(strand.now_millis.abs_diff(positions[1].millis()) < 60_000);
-    let opened = bench.heard.opened.lock().unwrap().clone();
+    let opened = bench
+        .heard
+        .opened
+        .lock()
+        .expect("nobody panics with it")
+        .clone();
     let expected = [
         ("t".to_owned(), Ok(positions[1])),
         ("none".to_owned(), Ok(Position::ZERO)),
     ];
     assert_eq!(opened, expected);
     let epoch: u32 = server.command(&["GET", "pulsar:epoch"]);
-    let heard = bench.heard.epochs.lock().unwrap().clone();
+    let heard = bench
+        .heard
+        .epochs
+        .lock()
+        .expect("nobody panics with it")
+        .clone();
     assert!(!heard.is_empty() && heard.iter().all(|one| *one == Epoch::new(epoch)));
     let _: String = server.command(&["SET", "pulsar:epoch", "77"]);
     wait_for("the canary", || {
-        (bench.heard.epochs.lock().unwrap().last() == Some(&Epoch::new(77))).then_some(())
+        (bench
+            .heard
+            .epochs
+            .lock()
+            .expect("nobody panics with it")
+            .last()
+            == Some(&Epoch::new(77)))
+        .then_some(())
     });
     let _: String = server.command(&["FLUSHALL"]);
     wait_for("a new epoch", || {
-        (bench.heard.epochs.lock().unwrap().last() != Some(&Epoch::new(77))).then_some(())
+        (bench
+            .heard
+            .epochs
+            .lock()
+            .expect("nobody panics with it")
+            .last()
+            != Some(&Epoch::new(77)))
+        .then_some(())
     });
 }
 
