@@ -48,6 +48,16 @@ need_store() {
     "${as_root[@]}" service "$package" stop >>"$work/install.log" 2>&1 || true
 }
 
+# Installs a balancer unless it is there: need_balancer PACKAGE PROGRAM. The tests start it themselves, so what the
+# package starts is stopped.
+need_balancer() {
+    local package=$1 name=$2 as_root=()
+    command -v "$name" >/dev/null && return
+    need_program "$package" "$name"
+    ((EUID == 0)) || as_root=(sudo -n)
+    "${as_root[@]}" service "$name" stop >>"$work/install.log" 2>&1 || true
+}
+
 # Builds the release server, or takes the program that PULSAR_PROXY names.
 server_program() {
     if [[ -z ${PULSAR_PROXY:-} ]]; then

@@ -12,10 +12,13 @@ step() {
 }
 
 step "what the tests need"
+# Where Debian keeps balancers, also for users who do not have it there.
+PATH=$PATH:/usr/sbin
 need_program g++ c++ g++ clang++
 need_program curl curl
 need_program prometheus promtool
-need_program haproxy haproxy
+need_balancer haproxy haproxy
+need_balancer nginx-light nginx
 need_store
 need_program chromium chromium chromium-browser google-chrome
 cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet cargo-fuzz --locked

@@ -309,6 +309,13 @@ impl Server {
         status.code()
     }
 
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        let status = self.child.try_wait().expect("the child is ours");
+        self.stopped |= status.is_some();
+        status.is_some()
+    }
+
     /// Stops the server with SIGTERM and returns its exit code.
     pub fn stop(&mut self) -> Option<i32> {
         self.signal("TERM");
