@@ -17,6 +17,7 @@
 mod breaker;
 mod commands;
 mod connect;
+pub mod consumers;
 mod counters;
 mod entry;
 mod flight;
