@@ -209,5 +209,5 @@ for _, gap in ipairs(gaps) do
 end
 return {
   'ok', more and 1 or 0, due and math.max(0, due - now) or -1, serial, plain(place), handed, dead,
-  told,
+  told, now,
 }

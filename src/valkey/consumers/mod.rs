@@ -33,6 +33,7 @@
 //!   next one goes on.
 
 mod call;
+mod handing_out;
 mod read;
 mod reply;
 mod script;

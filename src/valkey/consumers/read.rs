@@ -133,6 +133,7 @@ impl Parts {
             messages: self.list(handed_out)?,
             dead: self.list(handed_out)?,
             gaps: self.list(gap)?,
+            now_millis: self.unsigned()?,
         })
     }
 }

@@ -98,6 +98,8 @@ pub struct SharedClaim {
     /// What the stream has dropped before it was acknowledged or handed out: from (exclusive), to
     /// (inclusive), in order.
     pub gaps: Vec<(Position, Position)>,
+    /// Valkey's clock: milliseconds since the Unix epoch.
+    pub now_millis: u64,
 }
 
 /// A message that was handed out.

@@ -144,6 +144,7 @@ fn replies_are_read() {
         Value::Array(vec![handed(2)]),
         Value::Array(Vec::new()),
         Value::Array(vec![Value::Array(vec![text("0-0"), text("1-9")])]),
+        Value::Int(77),
     ]);
     let message = HandedOut {
         position: Position::new(3, 4),
@@ -161,6 +162,7 @@ fn replies_are_read() {
             messages: vec![message],
             dead: Vec::new(),
             gaps: vec![(Position::ZERO, Position::new(1, 9))],
+            now_millis: 77,
         }))
     );
     let settled = |ack| {
