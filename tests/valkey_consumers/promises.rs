@@ -251,6 +251,35 @@ fn a_consumer_without_members_is_dropped() {
 }
 
 #[test]
+fn with_a_topic_go_consumers_without_members() {
+    let mut bench = Bench::new();
+    for number in 0..450_u64 {
+        let (jobs, one) = (client(&number.to_string()), member("a", number));
+        bench.sit(&jobs, &one);
+        if number % 3 > 0 {
+            bench.detach(&jobs, &one);
+        }
+    }
+    let (mut next, mut calls) = (Some(0), 0);
+    while let Some(skip) = next {
+        match bench.run(ConsumerAction::Drop { skip }) {
+            ConsumerReply::Dropped { skip } => next = skip,
+            other => panic!("{other:?}"),
+        }
+        calls += 1;
+    }
+    assert_eq!(calls, 3);
+    let try_claim = |bench: &mut Bench, number: u64| {
+        let (jobs, one) = (client(&number.to_string()), member("a", number));
+        bench.try_claim(&jobs, &one, 1, 0).map(|_| ())
+    };
+    assert_eq!(try_claim(&mut bench, 3), Ok(()));
+    assert_eq!(try_claim(&mut bench, 4), Err(Unseated::Gone));
+    bench.terms.consumers_max = 151;
+    assert!(!bench.sit(&client("new"), &member("new", 1)).resumed);
+}
+
+#[test]
 fn batches_are_bounded_and_the_first_message_has_room() {
     let mut bench = Bench::new();
     let (jobs, mut a) = (client("a"), member("a", 1));

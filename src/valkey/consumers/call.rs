@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::script::{ATTACH, BURY, CLAIM, DETACH, REFRESH, SETTLE};
+use super::script::{ATTACH, BURY, CLAIM, DETACH, DROP, REFRESH, SETTLE};
 use super::{
     AttachShared, ClaimShared, ConsumerAction, ConsumerTask, ConsumerTerms, Settling, SharedMember,
     SharedSeat, SharedStart, Standing,
@@ -27,6 +27,7 @@ impl ConsumerTask {
                 positions,
             } => call.bury(consumer, positions),
             ConsumerAction::Refresh(seats) => call.refresh(seats),
+            ConsumerAction::Drop { skip } => call.drop_idle(*skip),
         };
         Call {
             script,
@@ -148,6 +149,13 @@ impl<'a> Builder<'a> {
             self.seat(member.seat);
         }
         REFRESH
+    }
+
+    fn drop_idle(&mut self, skip: u64) -> &'static str {
+        self.key("c:all");
+        self.arg(self.names.of_topic(self.topic, "c:"));
+        self.number(skip);
+        DROP
     }
 
     fn member(&mut self, member: &SharedMember) {

@@ -51,6 +51,11 @@ impl ConsumerTask {
                 let wake = parts.seats()?;
                 ConsumerReply::Refreshed { unseated, wake }
             }
+            (ConsumerAction::Drop { .. }, b"ok") => {
+                // Below zero for no more.
+                let skip = u64::try_from(parts.number()?).ok();
+                ConsumerReply::Dropped { skip }
+            }
             _ => return Err(Unreadable),
         };
         Ok(reply)

@@ -37,6 +37,11 @@ pub enum ConsumerReply {
         /// Who has to claim.
         wake: Vec<SharedSeat>,
     },
+    /// Consumers were dropped.
+    Dropped {
+        /// There may be more of them: what to do next.
+        skip: Option<u64>,
+    },
 }
 
 /// A member that has taken its seat.

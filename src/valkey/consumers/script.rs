@@ -11,4 +11,5 @@ pub(super) const CLAIM: &str = script!("claim.lua");
 pub(super) const SETTLE: &str = script!("settle.lua");
 pub(super) const DETACH: &str = script!("detach.lua");
 pub(super) const BURY: &str = script!("bury.lua");
+pub(super) const DROP: &str = script!("drop.lua");
 pub(super) const REFRESH: &str = script!("refresh.lua");

@@ -104,7 +104,7 @@ pub enum ConsumerAction {
     /// Acknowledges or gives back: [`ConsumerReply::Settled`](super::ConsumerReply::Settled).
     Settle(Standing),
     /// A member goes: what it held is due at once, unless it was a poll.
-    /// [`ConsumerReply::Done`](super::ConsumerReply::Done), as all that follow.
+    /// [`ConsumerReply::Done`](super::ConsumerReply::Done), as for a burial.
     Detach {
         /// Its consumer.
         consumer: ConsumerName,
@@ -122,6 +122,12 @@ pub enum ConsumerAction {
     /// Renews leases, of at most [`REFRESH_SEATS_MAX`] seats:
     /// [`ConsumerReply::Refreshed`](super::ConsumerReply::Refreshed).
     Refresh(Vec<(ConsumerName, SharedMember)>),
+    /// Drops consumers without members, since the topic is deleted:
+    /// [`ConsumerReply::Dropped`](super::ConsumerReply::Dropped).
+    Drop {
+        /// How many that stay were looked at: zero, then what the reply says.
+        skip: u64,
+    },
 }
 
 impl ConsumerAction {

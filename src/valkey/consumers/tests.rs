@@ -61,6 +61,7 @@ fn actions() -> Vec<ConsumerAction> {
             positions: vec![Position::new(1, 2)],
         },
         ConsumerAction::Refresh(vec![(group(), member())]),
+        ConsumerAction::Drop { skip: 4 },
     ]
 }
 
@@ -116,6 +117,7 @@ fn a_call_says_all_there_is() {
     assert_eq!(args(&calls[3]), format!("{start}|1000|g:g|{seat}"));
     assert_eq!(args(&calls[4]), format!("{start}|1-2"));
     assert_eq!(args(&calls[5]), format!("{start}|6000|1000|g:g|{seat}"));
+    assert_eq!(args(&calls[6]), format!("{start}|p:{{t}}:c:|4"));
     assert_eq!(calls[2].keys.len(), 3 + 2 * 4);
     assert_eq!(calls[5].keys.len(), 1 + 5);
 }
