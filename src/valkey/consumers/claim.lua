@@ -43,7 +43,8 @@ local function take_back()
   if own.serial <= confirmed then
     return
   end
-  each_held(it, key, nil, function(position, entry)
+  each_held(it, key, nil, function(position, record)
+    local entry = parse(record)
     if entry.serial > confirmed and entry.state ~= 'R' and entry.state ~= 'D' then
       local attempts = entry.attempts - (entry.state == 'B' and 0 or 1)
       change(it, position, entry, with(entry, { state = 'R', attempts = attempts }))

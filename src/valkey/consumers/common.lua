@@ -215,7 +215,7 @@ local function change(it, position, from, to)
   it.entries[position] = to or false
 end
 
--- Calls `work(position, entry)` for all that is pending for a holder, up to a position if one is
+-- Calls `work(position, record)` for all that is pending for a holder, up to a position if one is
 -- given. As much as the window of one member: the price of a member that goes.
 local function each_held(it, key, up_to, work)
   write(it)
@@ -229,22 +229,30 @@ local function each_held(it, key, up_to, work)
     end
     local records = call('HMGET', it.state, unpack(fields))
     for index, position in ipairs(positions) do
-      work(position, parse(records[index]))
+      work(position, records[index])
     end
   end
 end
 
 -- What a connection was given is due at once when it goes; what it has put off, or what a poll was
--- given, is not. Returns how many that were.
+-- given, is not. Returns how many that were. This may be much at once, so it does not take records
+-- apart as `change` does.
 local function give_back(it, key)
   local given = 0
-  each_held(it, key, nil, function(position, entry)
-    if entry.state == 'H' then
-      change(it, position, entry, with(entry, { state = 'R' }))
+  each_held(it, key, nil, function(position, record)
+    if string.find(record, ' H ', 1, true) then
+      push(it.hset, 'p' .. position)
+      push(it.hset, (string.gsub(record, ' H ', ' R ', 1)))
+      push(it.order_in, 0)
+      push(it.order_in, 'd' .. position)
+      push(it.timers_out, position)
+      it.entries[position] = nil
       given = given + 1
     end
   end)
   write(it)
+  local one = holder(it, key)
+  one.out, one.changed = one.out - given, true
   return given
 end
 

@@ -43,9 +43,8 @@ end
 local function acknowledge_up_to(it, position)
   local count = 0
   for _, key in ipairs(keys_of(it, client)) do
-    each_held(it, key, position, function(held, entry)
-      -- Told once, when all are done: who has room asks for as much as there is.
-      finish(it, held, entry, newest)
+    each_held(it, key, position, function(held, record)
+      finish(it, held, parse(record), newest)
       count = count + 1
     end)
   end
