@@ -377,6 +377,8 @@ fn paths() -> Vec<String> {
             }
         }
     }
+    // Scripts that run elsewhere import nothing.
+    paths.retain(|path| path.ends_with(".rs"));
     paths.sort();
     paths
 }

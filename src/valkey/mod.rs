@@ -19,6 +19,7 @@ pub mod catalogue;
 pub mod channel;
 mod commands;
 mod connect;
+pub mod consumers;
 mod counters;
 mod entry;
 mod feeds;
