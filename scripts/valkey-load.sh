@@ -100,6 +100,34 @@ for fsync in everysec always; do
     stop_all
 done
 
+echo "one more instance that follows the topic, for one subscriber, 64 connections to the first:"
+start_store everysec
+start_instance
+first="$port"
+start_instance
+follower="$instance_pid"
+for readers in 0 1; do
+    if [[ $readers == 1 ]]; then
+        curl --silent --output /dev/null "http://127.0.0.1:$port/api/v1/stream?topics=load-00000&on_lag=skip" &
+        pids+=("$!")
+        for _ in $(seq 100); do
+            [[ $(metric "$port" proxy_streams_active) -ge 1 ]] && break
+            sleep 0.05
+        done
+    fi
+    store_before="$(cpu_micros "$store_pid")"
+    follower_before="$(cpu_micros "$follower")"
+    run_wrk 64 "$first" > "$folder/wrk"
+    messages="$(awk '/published,/ { print $1 }' "$folder/wrk")"
+    awk -v readers="$readers" -v messages="$messages" -v seconds="$seconds" \
+        -v valkey="$(($(cpu_micros "$store_pid") - store_before))" \
+        -v follower="$(($(cpu_micros "$follower") - follower_before))" 'BEGIN {
+            printf "%d subscribers: %d messages/s, CPU Valkey %.1f us, CPU of the follower %.1f us a message\n",
+                readers, messages / seconds, valkey / messages, follower / messages
+        }'
+done
+stop_all
+
 echo "three instances, 64 connections to each, 300 subscribers of the topic at each:"
 start_store everysec
 ports=()
@@ -117,7 +145,7 @@ for port in "${ports[@]}"; do
         for _ in $(seq 100); do
             urls+=(--output /dev/null "http://127.0.0.1:$port/api/v1/stream?topics=load-00000&on_lag=skip")
         done
-        curl --silent --parallel --parallel-immediate --parallel-max 100 "${urls[@]}" &
+        curl --silent --no-progress-meter --parallel --parallel-immediate --parallel-max 100 "${urls[@]}" 2> /dev/null &
         readers+=("$!")
     done
 done
