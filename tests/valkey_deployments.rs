@@ -1,4 +1,4 @@
-//! Valkey as it is run: with TLS, users and passwords, shared with others, watched by sentinels, and as a Cluster.
+//! Valkey as it is run: with TLS, users and passwords, shared with others, and watched by sentinels.
 
 use std::time::{Duration, Instant};
 
@@ -113,82 +113,6 @@ fn sentinels_tell_who_is_the_primary() {
     servers.iter().for_each(Server::wait_until_ready);
     (0..20).for_each(|_| assert_eq!(publisher.publish_at_last("t"), 0));
     check_all(&mut live, &servers[0], &ledger, "t");
-}
-
-#[test]
-fn topics_are_spread_over_a_cluster_that_fails_over() {
-    let mut cluster = ValkeyCluster::start();
-    let hosts = cluster.hosts();
-    let flags = [
-        "--valkey-mode",
-        "cluster",
-        "--valkey-host",
-        &hosts,
-        "--valkey-timeout",
-        "2s",
-    ];
-    let servers: [Server; 2] = std::array::from_fn(|_| start(&flags));
-    let topics: Vec<String> = (0..12).map(|n| format!("t{n}")).collect();
-    let slots: Vec<u32> = topics
-        .iter()
-        .map(|topic| cluster.slot(&log_key(topic)))
-        .collect();
-    let primaries = |cluster: &ValkeyCluster| {
-        let all = slots.iter().map(|slot| cluster.primary_of(*slot));
-        all.map(|it| it.expect("every slot is served"))
-            .collect::<Vec<_>>()
-    };
-    let mut used = primaries(&cluster);
-    used.sort_unstable();
-    used.dedup();
-    assert_eq!(used, [0, 1, 2], "all nodes are used");
-
-    let message = |topic: &String| json!({"topic": topic, "payload": {"mark": "bulk"}});
-    let bulk = json!({"messages": topics.iter().map(message).collect::<Vec<_>>()}).to_string();
-    let answer = servers[0].post("/api/v1/messages/bulk", bulk);
-    assert_eq!(answer.status, 207, "{answer:?}");
-    let answer = answer.json();
-    let results = list(&answer["results"]);
-    for ((topic, at), result) in topics.iter().zip(primaries(&cluster)).zip(results) {
-        assert_eq!(result["topic"], *topic);
-        let place = stream_id(text(&result["message_id"]));
-        assert_eq!(cluster.nodes()[at].stream(topic), [place]);
-    }
-
-    let ledger = Ledger::default();
-    for (topic, result) in topics.iter().zip(results) {
-        ledger.record(topic, text(&result["message_id"]), "bulk");
-    }
-    let topic = topics[0].as_str();
-    let mut publisher = RoamingPublisher::new(&ledger, &[servers[0].addr()], "p");
-    let mut live = Consumer::new(servers[1].addr(), Transport::WebSocket, &[topic], 1);
-    (0..20).for_each(|_| assert_eq!(publisher.publish_at_last(topic), 0));
-    live.read_all(&ledger);
-
-    // To another primary, while it is used.
-    let to = (cluster.primary_of(slots[0]).expect("it is served") + 1) % 3;
-    cluster.move_slot(slots[0], to);
-    for _ in 0..20 {
-        assert_goes_on(&mut publisher, &mut live, &ledger, topic);
-    }
-
-    cluster.wait_until_complete();
-    wait_until("the replica has all", DEADLINE, || {
-        cluster.nodes()[to].info_number("connected_slaves") == 1
-            && cluster.nodes()[to].command::<u64>(&["WAIT", "1", "1000"]) == 1
-    });
-    assert_eq!(cluster.kill_primary_of(slots[0]), to);
-    let successor = cluster.wait_for_primary_of(slots[0]);
-    assert_ne!(successor, to);
-    assert_goes_on(&mut publisher, &mut live, &ledger, topic);
-    servers.iter().for_each(Server::wait_until_ready);
-    for name in &topics {
-        publisher.publish_at_last(name);
-    }
-    check_all(&mut live, &servers[0], &ledger, topic);
-    cluster.node(to).restart();
-    cluster.wait_until_complete();
-    servers.iter().for_each(Server::wait_until_ready);
 }
 
 /// Starts a server that is ready with these flags.

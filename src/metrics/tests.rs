@@ -16,7 +16,7 @@ const GIVEN_NAMES: [&str; 3] = [
 ];
 
 /// What a name that is no counter's may end with: a unit, what is counted, or in which state.
-const UNITS: [&str; 9] = [
+const UNITS: [&str; 11] = [
     "_seconds",
     "_bytes",
     "_items",
@@ -26,6 +26,8 @@ const UNITS: [&str; 9] = [
     "_active",
     "_consumers",
     "_messages",
+    "_publications",
+    "_ratio",
 ];
 
 /// The exposition, parsed: samples by name and labels as written, families by name.

@@ -190,7 +190,13 @@ fn a_message_is_stored_where_it_follows() {
     let (reading, positions) = bench.read(subscribed.handle, subscribed.start.sequence);
     assert_eq!(positions, [12, 13, 14, 15]);
     assert_eq!(reading.lost, None);
-    assert_eq!(bench.store.stats().topics[0].counts.received, 4);
+    // What was received is counted where it was.
+    let received = || bench.store.stats().topics[0].counts.received;
+    assert_eq!(received(), 0);
+    bench.store.count_received(TopicHash::of("t"), 3, 10);
+    assert_eq!(received(), 3);
+    bench.store.count_received(TopicHash::of("other"), 2, 10);
+    assert_eq!((received(), bench.store.stats().others.received), (3, 2));
 }
 
 #[test]
