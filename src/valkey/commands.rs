@@ -37,7 +37,7 @@ impl Commands {
         let millis =
             |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         Commands {
-            keys: Keys::new(&settings.prefix),
+            keys: Keys::of_database(&settings.prefix, settings.db),
             echo_channel: echo_channel.to_owned(),
             messages_max: limits.messages_max,
             retention_millis: millis(limits.retention),

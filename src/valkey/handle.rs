@@ -151,7 +151,7 @@ impl Valkey {
             timeout: micros(settings.timeout),
             counters: Arc::clone(&counters),
         });
-        let keys = Keys::new(&settings.prefix);
+        let keys = Keys::of_database(&settings.prefix, settings.db);
         let spool = open_spool(settings)?;
         let valkey = Arc::new(Valkey {
             listener: listen(&lanes),
@@ -269,6 +269,9 @@ impl Valkey {
         };
         self.lanes.counters.tell(&mut stats);
         self.listener.tell(&mut stats);
+        if let Some(spooler) = &self.spooler {
+            spooler.tell(&mut stats);
+        }
         stats
     }
 

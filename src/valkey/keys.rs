@@ -7,13 +7,25 @@ use crate::topic::TopicName;
 #[derive(Clone, Debug)]
 pub struct Keys {
     prefix: Box<str>,
+    /// How names of channels end: channels are no part of a database, so its number is one of theirs.
+    news: Box<str>,
 }
 
 impl Keys {
-    /// Names that begin with `prefix`, in which there are no braces.
+    /// Names that begin with `prefix`, in which there are no braces, in database 0.
     pub fn new(prefix: &str) -> Keys {
+        Keys::of_database(prefix, 0)
+    }
+
+    /// The same in the database of this number.
+    pub fn of_database(prefix: &str, number: i64) -> Keys {
+        let news = match number {
+            0 => "news".to_owned(),
+            _ => format!("news:{number}"),
+        };
         Keys {
             prefix: prefix.into(),
+            news: news.into(),
         }
     }
 
@@ -29,13 +41,14 @@ impl Keys {
 
     /// The sharded channel on which its messages are delivered.
     pub fn news(&self, topic: &TopicName) -> String {
-        self.of_topic(topic, "news")
+        self.of_topic(topic, &self.news)
     }
 
     /// The topic of a channel that [`Keys::news`] named.
     pub fn topic_of_news<'c>(&self, channel: &'c str) -> Option<&'c str> {
         let rest = channel.strip_prefix(&*self.prefix)?;
-        rest.strip_prefix('{')?.strip_suffix("}:news")
+        let rest = rest.strip_prefix('{')?.strip_suffix(&*self.news)?;
+        rest.strip_suffix("}:")
     }
 
     /// The epoch of what is stored.
@@ -72,5 +85,9 @@ mod tests {
         assert_eq!(keys.topic_of_news(&keys.news(&topic)), Some("caf\u{e9}-1"));
         assert_eq!(keys.topic_of_news(&keys.log(&topic)), None);
         assert_eq!(keys.topic_of_news("other:{t}:news"), None);
+        let third = Keys::of_database("pulsar:", 3);
+        assert_eq!(third.news(&topic), "pulsar:{caf\u{e9}-1}:news:3");
+        assert_eq!(third.topic_of_news(&third.news(&topic)), Some(&*topic));
+        assert_eq!(third.topic_of_news(&keys.news(&topic)), None);
     }
 }

@@ -2,6 +2,7 @@
 //! again: oldest first, each once, since their tokens tell which of them have arrived before.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::handle::Valkey;
 use super::job::{Job, Outgoing, Publication, Refused, Reply, Task, Waiter};
 use super::post::{Mail, Post};
 use crate::clock::Clock;
+use crate::metrics::ValkeyStats;
 use crate::spool::{Message, OwnedRecord, Record, Spool};
 use crate::topic::TopicName;
 
@@ -28,6 +30,9 @@ const CLOCK_SLACK_MILLIS: u64 = 60_000;
 pub(super) struct Spooler {
     waiting: Mutex<Waiting>,
     thread: OnceLock<Thread>,
+    /// Publications in the spool, bytes of its files, publications that could not be read back.
+    /// Statistics.
+    figures: [AtomicU64; 3],
 }
 
 #[derive(Default, Debug)]
@@ -48,6 +53,14 @@ impl Spooler {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
+    }
+
+    /// Adds what is in the spool.
+    pub(super) fn tell(&self, stats: &mut ValkeyStats) {
+        let figures = self.figures.each_ref();
+        let [publications, bytes, lost] = figures.map(|it| it.load(Ordering::Relaxed));
+        stats.spool = [publications, bytes];
+        stats.spool_lost = lost;
     }
 
     /// Has the thread end when what waits is kept.
@@ -118,6 +131,7 @@ impl Spooling {
             };
             let kept = waiting.len();
             self.keep_all(&waiting);
+            self.count();
             if has_ended {
                 return;
             }
@@ -126,6 +140,14 @@ impl Spooling {
             if kept == 0 && !replays {
                 thread::park_timeout(LOOK);
             }
+        }
+    }
+
+    fn count(&self) {
+        let spool = &self.spool;
+        let figures = [spool.len() as u64, spool.bytes(), spool.lost()];
+        for (told, figure) in self.spooler.figures.iter().zip(figures) {
+            told.store(figure, Ordering::Relaxed);
         }
     }
 
@@ -230,6 +252,7 @@ impl Spooling {
         if let Err(error) = self.spool.confirm(count) {
             tracing::warn!(%error, "the spool may replay messages twice after a restart");
         }
+        self.count();
         if self.spool.is_empty() {
             tracing::info!("the spool has been replayed");
         }

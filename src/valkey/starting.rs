@@ -29,7 +29,7 @@ impl Valkey {
         clock: Clock,
     ) -> io::Result<Arc<Valkey>> {
         let instance = random_name()?;
-        let keys = Keys::new(&settings.prefix);
+        let keys = Keys::of_database(&settings.prefix, settings.db);
         let echo = keys.echo(NODE_TAG, &instance);
         let connector = Connector::new(settings)?;
         let tools = Tools {
