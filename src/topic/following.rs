@@ -163,6 +163,15 @@ impl TopicStore {
     /// to those who had read everything. Whom to tell is added to `news`. Of no effect when the
     /// topic is not open.
     pub fn restart(&self, name: &TopicName, newest: Position, news: &mut Vec<News>) {
+        self.empty(name, newest, true, news);
+    }
+
+    /// The same, unless the log has come as far as `newest`, or further, already.
+    pub fn skip(&self, name: &TopicName, newest: Position, news: &mut Vec<News>) {
+        self.empty(name, newest, false, news);
+    }
+
+    fn empty(&self, name: &TopicName, newest: Position, is_forced: bool, news: &mut Vec<News>) {
         let (name_hash, index) = self.shard_of(name.as_str());
         let cell = &self.shards[index as usize];
         let mut shard = cell.lock();
@@ -170,6 +179,9 @@ impl TopicStore {
         let Some(topic) = key.and_then(|key| shard.get_mut(key)) else {
             return;
         };
+        if !is_forced && topic.history.newest().position >= newest {
+            return;
+        }
         let before = topic.history.bytes();
         let dropped = topic.history.restart(newest);
         topic.interest.tell(news);

@@ -52,6 +52,8 @@ pub(super) struct Feeds {
     /// Gives the node's lane an order. Never blocks.
     order: Box<dyn Fn(Order) + Send + Sync>,
     figures: Figures,
+    /// Some topics may have to start over. Changes under the lock of the state.
+    is_restarting: AtomicBool,
     is_stopped: AtomicBool,
 }
 
@@ -81,6 +83,7 @@ impl Feeds {
             clock,
             order: Box::new(order),
             figures: Figures::default(),
+            is_restarting: AtomicBool::new(false),
             is_stopped: AtomicBool::new(false),
         }
     }
@@ -92,7 +95,12 @@ impl Feeds {
     }
 
     fn tick_at(&self, now: u64) {
-        self.change(|state, out| state.tick(now, out));
+        self.change(|state, out| {
+            state.tick(now, out);
+            if self.is_restarting() && !state.is_any_restarting() {
+                self.is_restarting.store(false, Ordering::Relaxed);
+            }
+        });
         let close = |name: &TopicName| self.store.close_if_unread(name);
         while self.change(|state, _| state.close_some(now, LOOKS_PER_HOLD, close)) {}
     }
@@ -141,6 +149,13 @@ impl Feeds {
     pub(super) fn is_stopped(&self) -> bool {
         // Relaxed: nothing else is handed over by it.
         self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// Whether some topics may have to start over.
+    fn is_restarting(&self) -> bool {
+        // Relaxed: what is heard within the nanoseconds that the mark takes was said before
+        // anything that is looked up because of it.
+        self.is_restarting.load(Ordering::Relaxed)
     }
 
     fn now(&self) -> u64 {
@@ -238,7 +253,10 @@ impl Listener for Feeds {
         if before.is_some() {
             tracing::warn!("what Valkey holds is not what it held: all topics start over");
             self.figures.epoch_changes.add();
-            self.change(State::restart_all);
+            self.change(|state, out| {
+                self.is_restarting.store(true, Ordering::Relaxed);
+                state.restart_all(out);
+            });
         }
     }
 }

@@ -353,3 +353,15 @@ fn another_epoch_makes_other_ids() {
     assert_eq!(subscribed.resume, bench.id(2));
     assert_ne!(bench.id(10), old);
 }
+
+#[test]
+fn an_end_that_was_passed_changes_nothing() {
+    let mut bench = Bench::open(10, 1);
+    assert_eq!(bench.feed(1, 2), Fed::Appended);
+    for (to, newest, kept) in [(1, 2, 1), (2, 2, 1), (5, 5, 0)] {
+        bench.store.skip(&bench.name, at(to), &mut bench.news);
+        let handle = bench.store.find(&bench.name).unwrap();
+        assert_eq!(bench.newest(), at(newest));
+        assert_eq!(bench.read(handle, 0).1.len(), kept, "{to}");
+    }
+}

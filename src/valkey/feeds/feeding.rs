@@ -31,7 +31,8 @@ impl Feeds {
         match parse(payload) {
             Some(Said::Message(message)) => self.heard_message(topic, &message, now, scratch),
             Some(Said::Restart(position)) => {
-                self.store.restart(topic, position, &mut scratch.news);
+                // The log may have been read on from the stream past that.
+                self.store.skip(topic, position, &mut scratch.news);
                 self.change(|state, out| state.restarted(topic, position, false, out));
             }
             Some(Said::Wake) => self.store.call_all(topic, &mut scratch.news),
@@ -47,15 +48,27 @@ impl Feeds {
         now: Moment,
         scratch: &mut Scratch,
     ) {
+        let ttl = message.ttl;
+        let (predecessor, position) = (message.predecessor, message.position);
+        if self.is_restarting() {
+            // Fed, it would be forgotten, and come again to readers who have seen it.
+            let draft = self.draft(topic, message.stored_part, expiry(now, ttl, 0), scratch);
+            let held = draft.map(|draft| Held {
+                predecessor,
+                position,
+                draft,
+            });
+            if self.change(|state, _| state.hold_back(topic, || held)) {
+                return;
+            }
+        }
         for is_second in [false, true] {
-            let ttl = message.ttl;
             let draft = self.draft(topic, message.stored_part, expiry(now, ttl, 0), scratch);
             let Some(draft) = draft else {
                 complain(topic);
                 return;
             };
             let news = &mut scratch.news;
-            let (predecessor, position) = (message.predecessor, message.position);
             let newest = match self
                 .store
                 .feed(topic, predecessor, position, draft, now, news)
@@ -126,7 +139,7 @@ impl Feeds {
         }
         if !strand.has_more && strand.last > reached {
             // The newest message is not in the stream any more, nor is any before it.
-            self.store.restart(topic, strand.last, &mut scratch.news);
+            self.store.skip(topic, strand.last, &mut scratch.news);
             reached = strand.last;
         }
         reached

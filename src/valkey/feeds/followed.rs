@@ -92,6 +92,16 @@ impl Followed {
         self.is_confirmed && self.log == Log::Whole
     }
 
+    /// Whether the log will be emptied and go on behind a position that is not known yet.
+    pub(super) fn is_restarting(&self) -> bool {
+        matches!(
+            self.log,
+            Log::Tail { is_open: true, .. }
+                | Log::Reading(_, Then::Restart)
+                | Log::Settling(_, Then::Restart)
+        )
+    }
+
     /// Whether it waits only for its turn to be read.
     pub(super) fn wants_reading(&self) -> bool {
         self.is_confirmed && matches!(self.log, Log::Lacking(_))

@@ -2,7 +2,7 @@
 
 use super::super::job::Refused;
 use super::super::order::Order;
-use super::followed::{Held, Log, Then};
+use super::followed::{Followed, Held, Log, Then};
 use super::state::{Effects, Errand, State};
 use crate::topic::{Position, TopicName};
 
@@ -55,6 +55,21 @@ impl State {
             out.orders.push(Order::Tail(name.clone()));
         }
         Misfit::Settled
+    }
+
+    /// Keeps a message from the log of a topic that starts over. Whether it does.
+    pub(super) fn hold_back(
+        &mut self,
+        name: &TopicName,
+        message: impl FnOnce() -> Option<Held>,
+    ) -> bool {
+        let followed = self.topics.get_mut(name).filter(|it| it.is_restarting());
+        followed.map(|followed| followed.hold(message)).is_some()
+    }
+
+    /// Whether any topic has to start over still.
+    pub(super) fn is_any_restarting(&self) -> bool {
+        self.topics.values().any(Followed::is_restarting)
     }
 
     /// The store's log of a topic was emptied and goes on behind `position`; if `is_lacking`, the
