@@ -145,7 +145,7 @@ impl Spooling {
 
     fn count(&self) {
         let spool = &self.spool;
-        let figures = [spool.len() as u64, spool.bytes(), spool.lost()];
+        let figures = [spool.len(), spool.bytes(), spool.lost()];
         for (told, figure) in self.spooler.figures.iter().zip(figures) {
             told.store(figure, Ordering::Relaxed);
         }
