@@ -11,7 +11,7 @@ use pulsar_proxy::config::{OnOutage, Secret, ValkeySettings, ValkeyTopology};
 use pulsar_proxy::fanout::Doorbell;
 use pulsar_proxy::metrics::ValkeyStats;
 use pulsar_proxy::topic::{
-    Budget, Epoch, HistoryLimits, Position, StoreLimits, TopicName, TopicStore,
+    Budget, Epoch, HistoryLimits, Message, Position, StoreLimits, TopicName, TopicStore,
 };
 use pulsar_proxy::valkey::{
     Ending, Health, Job, KeepLimits, Lanes, Listener, Mail, Operation, Order, Outgoing, Post,
@@ -295,7 +295,7 @@ fn what_is_published_is_read_in_order() {
     assert!(all.is_sorted_by(|one, other| one < other), "{all:?}");
     let strand = bench.read("t", Position::ZERO);
     assert_eq!(texts(&strand), ["a-0", "b-0", "b-1", "b-2"]);
-    let read: Vec<_> = strand.messages.iter().map(|one| one.position()).collect();
+    let read: Vec<_> = strand.messages.iter().map(Message::position).collect();
     assert_eq!(read, all);
     assert_eq!(
         (strand.begins_behind, strand.reached),
@@ -866,7 +866,7 @@ fn sentinels_lead_to_the_new_primary() {
     bench.wait_until_well();
     // What a replica had is there, and the topic goes on behind it.
     let strand = bench.read("t", Position::ZERO);
-    let read: Vec<_> = strand.messages.iter().map(|one| one.position()).collect();
+    let read: Vec<_> = strand.messages.iter().map(Message::position).collect();
     assert!(read.contains(&first[0]));
     let next = bench.submit_within(
         Task::Publish(publication("t", "b", 1)),
