@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use test_util::checker::Ledger;
 use test_util::consumer::{Consumer, Transport};
-use test_util::poll::{list, text};
-use test_util::valkey::{instance, instances, log_key, stream_id};
+use test_util::valkey::{instance, instances};
 use test_util::{
-    Client, DEADLINE, RoamingPublisher, Server, Valkey, ValkeyCluster, ValkeySentinel, ValkeySetup,
-    wait_until,
+    Client, DEADLINE, RoamingPublisher, Server, Valkey, ValkeySentinel, ValkeySetup, wait_until,
 };
 
 /// How soon delivery goes on once there is a primary.
