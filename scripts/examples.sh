@@ -18,7 +18,8 @@ clean_up() {
         kill "${started[@]}" 2>/dev/null || true
         wait "${started[@]}" 2>/dev/null || true
     fi
-    rm -rf "$work"/chromium.*
+    # The browser's last processes may still write; what they leave is removed by the next run.
+    rm -rf "$work"/chromium.* 2>/dev/null || true
     stop_server
 }
 
