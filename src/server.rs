@@ -21,6 +21,7 @@ use crate::fanout::{self, mailbox};
 use crate::idempotency::Idempotency;
 use crate::moment::micros;
 use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicName, TopicStore, WorkerIndex};
+use crate::valkey::consumers::ConsumerTerms;
 use crate::valkey::{KeepLimits, Post, Valkey};
 use crate::worker::{Lifecycle, Peers, Places, Shared, Stage, Worker, WorkerState};
 
@@ -294,10 +295,21 @@ fn build_shared(
             (store, Some(valkey))
         }
     };
+    let mut instance = [0; 8];
+    getrandom::fill(&mut instance).map_err(io::Error::from)?;
+    let consumer_terms = ConsumerTerms {
+        consumers_max: config.consumers_max,
+        group_members_max: config.group_members_max,
+        ..ConsumerTerms::new(
+            &format!("{:016x}", u64::from_ne_bytes(instance)),
+            config.client_retention,
+        )
+    };
     Ok(Shared {
         access: AccessPolicy::new(config.host.is_loopback(), origins, hosts),
         store,
         valkey,
+        consumer_terms,
         post,
         places: Places::new(
             config.max_connections,

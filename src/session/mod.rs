@@ -43,7 +43,7 @@ use http::Http;
 use poll::Poll;
 use websocket::WebSocket;
 
-use crate::api::command::CommandError;
+use crate::api::command::{CommandError, CommandErrorCode};
 use crate::api::error::ErrorCode;
 use crate::api::reply::{self, Resume};
 use crate::topic::{CatalogueError, Gap, Message, TopicName};
@@ -297,6 +297,28 @@ impl Session {
             AckReply::Answer { ticket, .. } => {
                 self.answered(ctx);
                 result.answer(&asked.ids, ticket, ctx, out)
+            }
+        }
+    }
+
+    /// Tells that acknowledgements could not be settled now, if the client wants to know.
+    pub fn acknowledgement_refused(
+        &mut self,
+        asked: &Acknowledge,
+        sentence: &str,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        match &asked.reply {
+            AckReply::None => Turn::default(),
+            AckReply::Message => self.refused(
+                CommandError::new(CommandErrorCode::Processing, sentence),
+                ctx,
+                out,
+            ),
+            AckReply::Answer { ticket, .. } => {
+                self.answered(ctx);
+                self.unavailable(ticket, sentence, ctx, out)
             }
         }
     }

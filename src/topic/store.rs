@@ -305,6 +305,11 @@ impl TopicStore {
         Some(shard.get(handle.key())?.name.clone())
     }
 
+    /// The name of the topic that ids of this hash are of, if it is there.
+    pub fn name_of(&self, hash: TopicHash) -> Option<TopicName> {
+        self.name(self.find_hash(hash)?)
+    }
+
     /// The gap between two places of a topic, with the topic's name.
     pub fn gap(
         &self,

@@ -67,6 +67,12 @@ impl Keys {
         format!("{}{{{topic}}}:{what}", self.prefix)
     }
 
+    /// Something in the slot of a key that [`Keys::plain`] names.
+    pub fn beside(&self, what: &str, aside: &str) -> String {
+        let prefix = &self.prefix;
+        format!("{prefix}{{{prefix}{what}}}:{aside}")
+    }
+
     /// Something that is no topic's.
     pub fn plain(&self, what: &str) -> String {
         format!("{}{what}", self.prefix)

@@ -9,16 +9,34 @@ use crate::topic::{Ack, MessageId};
 
 impl Worker {
     /// Acknowledges messages. Returns whether a request was answered.
-    pub(super) fn acknowledge(&mut self, key: ConnectionKey, asked: &Acknowledge) -> bool {
+    pub(super) fn acknowledge(&mut self, key: ConnectionKey, asked: Box<Acknowledge>) -> bool {
+        if self.shared.valkey.is_some() {
+            self.acknowledge_behind(key, asked);
+            return false;
+        }
         let client = self.client_of_request(key, &asked.reply);
+        let ids = asked.ids.iter();
+        let acks: Vec<Ack> = ids
+            .map(|text| self.acknowledge_one(key, text, client.as_deref(), asked.cumulative))
+            .collect();
+        self.spread_news();
+        self.tell_acknowledged(key, &asked, &acks)
+    }
+
+    /// Tells what has become of each id.
+    pub(super) fn tell_acknowledged(
+        &mut self,
+        key: ConnectionKey,
+        asked: &Acknowledge,
+        acks: &[Ack],
+    ) -> bool {
         let mut result = Acknowledged::default();
-        for (place, text) in asked.ids.iter().enumerate() {
-            let ack = self.acknowledge_one(key, text, client.as_deref(), asked.cumulative);
+        for (place, ack) in acks.iter().enumerate() {
             let error = match ack {
                 Ack::Acknowledged(count) => {
-                    result.count += count as usize;
+                    result.count += *count as usize;
                     self.metrics
-                        .acknowledged(AckResult::Acknowledged, u64::from(count));
+                        .acknowledged(AckResult::Acknowledged, u64::from(*count));
                     continue;
                 }
                 Ack::NotPending => (AckError::NotPending, AckResult::NotPending),
@@ -28,7 +46,6 @@ impl Worker {
             result.failed.push((place, error.0));
             self.metrics.acknowledged(error.1, 1);
         }
-        self.spread_news();
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
@@ -65,6 +82,9 @@ impl Worker {
         let Ok(id) = MessageId::parse(text) else {
             return;
         };
+        if self.shared.valkey.is_some() {
+            return self.nack_behind(key, &id, delay);
+        }
         let Some(seat) = self.seats.of(key).iter().find(|it| it.topic == id.topic) else {
             return;
         };
@@ -81,7 +101,7 @@ impl Worker {
     }
 
     /// Who acknowledges by a request: the client that it names, else the caller.
-    fn client_of_request(&self, key: ConnectionKey, reply: &AckReply) -> Option<String> {
+    pub(super) fn client_of_request(&self, key: ConnectionKey, reply: &AckReply) -> Option<String> {
         let AckReply::Answer { client_id, .. } = reply else {
             return None;
         };

@@ -134,6 +134,7 @@ impl Worker {
     pub(super) fn try_stalled_again(&mut self) {
         for key in std::mem::take(&mut self.stalled) {
             self.schedule_catch_up(key);
+            self.schedule_claim(key);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Subscribing and unsubscribing: the store's interest, this worker's index, the connection's own.
 
 use super::Worker;
+use super::entering::Prepared;
 use super::slots::ConnectionKey;
 use super::subscriptions::{Standing, Subscribed, Subscriber, SubscriptionRef};
 use crate::api::command::{CommandError, CommandErrorCode};
@@ -8,7 +9,7 @@ use crate::api::consumer::AtLeastOnce;
 use crate::api::reply::Resume;
 use crate::metrics::StorageOperation;
 use crate::session::SubscribeRequest;
-use crate::topic::{Gap, LocalTopic, MessageId, Position, Start, StoreError, TopicHash, TopicName};
+use crate::topic::{Gap, LocalTopic, MessageId, Start, StoreError, TopicHash, TopicName};
 
 /// What one topic's subscription came to.
 pub(super) struct Joined {
@@ -45,8 +46,8 @@ impl Joined {
 pub(super) enum Reach<'a> {
     /// As far as their logs.
     Logs,
-    /// Up to where their streams begin, if that is known.
-    Streams(Vec<(&'a TopicName, Option<Position>)>),
+    /// As far as their streams, of which so much is known.
+    Streams(&'a [Prepared]),
 }
 
 /// How a connection subscribes.
@@ -152,13 +153,18 @@ impl Worker {
                 .subscribe(name, self.index, vacant, start)
                 .map(|subscribed| (subscribed, false)),
             (None, Reach::Streams(topics)) => {
-                let known = topics.iter().find(|(topic, _)| *topic == name);
-                let begins_behind = known.and_then(|(_, begins_behind)| *begins_behind);
+                let known = topics.iter().find(|topic| topic.name == *name);
+                let begins_behind = known.and_then(|topic| topic.begins_behind);
                 store
                     .subscribe_behind(name, self.index, vacant, start, begins_behind)
                     .map(|subscribed| (subscribed, false))
             }
-            (Some(delivery), _) => self.attach(key, name, vacant, start, delivery),
+            (Some(delivery), Reach::Logs) => self.attach(key, name, vacant, start, delivery),
+            (Some(_), Reach::Streams(topics)) => {
+                let known = topics.iter().find(|topic| topic.name == *name);
+                let sit = known.map(|topic| self.sit(key, vacant, start, topic));
+                sit.unwrap_or(Err(StoreError::NotOpen))
+            }
         };
         self.metrics
             .storage_operation(StorageOperation::Subscribe, result.is_ok(), 1);

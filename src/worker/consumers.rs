@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use super::Worker;
 use super::connection::Connection;
+use super::consumers_behind::{consumer_of, rules_of};
 use super::fan_out::JOB_MESSAGES_MAX;
 use super::seats::SeatAt;
 use super::slots::ConnectionKey;
 use crate::api::consumer::AtLeastOnce;
 use crate::session::CloseReason;
 use crate::topic::{
-    Batch, Claim, ClaimRules, Claims, ConsumerName, LocalTopic, Member, Seat, Start, StoreError,
-    Subscribed, TopicHandle, TopicHash, TopicName,
+    Batch, Claim, Claims, LocalTopic, Member, Seat, Start, StoreError, Subscribed, TopicHandle,
+    TopicHash, TopicName,
 };
 
 impl Worker {
     /// The seat of a connection, as the store knows it.
-    fn seat_of(&self, key: ConnectionKey) -> Seat {
+    pub(super) fn seat_of(&self, key: ConnectionKey) -> Seat {
         Seat {
             worker: self.index,
             connection: key.token().0 as u64,
@@ -35,20 +36,12 @@ impl Worker {
         delivery: &AtLeastOnce,
     ) -> Result<(Subscribed, bool), StoreError> {
         let client: Arc<str> = delivery.client_id.as_ref().into();
-        let consumer = match &delivery.group {
-            Some(group) => ConsumerName::Group(group.as_ref().into()),
-            None => ConsumerName::Client(Arc::clone(&client)),
-        };
+        let consumer = consumer_of(delivery, &client);
         let is_polling = |connection: &Connection| connection.session.is_polling();
         let member = Member {
             client: Arc::clone(&client),
             seat: self.seat_of(key),
             is_poll: self.connections.get(key).is_some_and(is_polling),
-        };
-        let rules = ClaimRules {
-            ack_timeout: delivery.ack_timeout,
-            window: delivery.window,
-            max_deliveries: delivery.max_deliveries,
         };
         let attached = self.shared.store.attach(
             name,
@@ -58,7 +51,7 @@ impl Worker {
             delivery.reset,
             &consumer,
             &member,
-            rules,
+            rules_of(delivery),
             self.now.monotonic_micros,
         )?;
         let subscribed = attached.subscribed;
@@ -74,6 +67,7 @@ impl Worker {
                 place: subscribed.resume,
                 next_due: u64::MAX,
                 has_more: false,
+                lease: None,
             },
         );
         if let Some(seat) = attached.replaced {
@@ -101,6 +95,9 @@ impl Worker {
         let Some(seat) = self.seats.remove(key, local) else {
             return;
         };
+        if let Some(lease) = seat.lease {
+            return self.stand_up(key, &seat.name, seat.consumer, lease.member.seat);
+        }
         let at = self.seat_of(key);
         let (now, news) = (self.now.monotonic_micros, &mut self.outcome.news);
         let store = &self.shared.store;
@@ -115,7 +112,7 @@ impl Worker {
         }
     }
 
-    fn has_room(&self, key: ConnectionKey) -> bool {
+    pub(super) fn has_room(&self, key: ConnectionKey) -> bool {
         let room = self.limits.outbox_bytes_max / 2;
         let connection = self.connections.get(key);
         connection.is_some_and(|it| it.message_bytes() <= room)
@@ -123,6 +120,9 @@ impl Worker {
 
     /// Claims what a connection may have, for each of its seats.
     pub(super) fn claim_all(&mut self, key: ConnectionKey) {
+        if self.shared.valkey.is_some() {
+            return self.claim_all_behind(key);
+        }
         let mut seats = self.seats.take(key);
         let (mut is_replaced, mut first_skipped) = (false, None);
         for (index, seat) in seats.iter_mut().enumerate() {
@@ -168,12 +168,7 @@ impl Worker {
         let claim = store.claim(seat.handle, &seat.consumer, at, batch, now, claims)?;
         seat.next_due = claim.next_due;
         seat.has_more = claim.more;
-        let again = claims.messages.iter().filter(|it| it.attempt > 1).count();
-        self.metrics.redelivered(again as u64);
-        claims
-            .gaps
-            .iter()
-            .for_each(|gap| self.metrics.gap(gap.reason));
+        self.count_claims(claims);
         for dead in &claims.dead {
             self.put_aside(seat, dead);
         }
@@ -181,7 +176,15 @@ impl Worker {
         Some(claim)
     }
 
-    fn queue_claims(&mut self, key: ConnectionKey, seat: &SeatAt, claims: &Claims) {
+    /// Counts what was handed out.
+    pub(super) fn count_claims(&self, claims: &Claims) {
+        let again = claims.messages.iter().filter(|it| it.attempt > 1).count();
+        self.metrics.redelivered(again as u64);
+        let gaps = claims.gaps.iter();
+        gaps.for_each(|gap| self.metrics.gap(gap.reason));
+    }
+
+    pub(super) fn queue_claims(&mut self, key: ConnectionKey, seat: &SeatAt, claims: &Claims) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };

@@ -35,7 +35,12 @@ impl Worker {
     }
 
     /// `None` when there is no topic for dead letters, or the letter would come from there.
-    fn draft_of_dead(&mut self, seat: &SeatAt, id: &MessageId, dead: &Claimed) -> Option<Draft> {
+    pub(super) fn draft_of_dead(
+        &mut self,
+        seat: &SeatAt,
+        id: &MessageId,
+        dead: &Claimed,
+    ) -> Option<Draft> {
         let topic = self.shared.dead_letter_topic.as_ref()?;
         if *topic == seat.name {
             return None;

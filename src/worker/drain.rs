@@ -106,7 +106,7 @@ impl Worker {
         self.send_answers();
     }
 
-    fn is_polling(&self, key: ConnectionKey) -> bool {
+    pub(super) fn is_polling(&self, key: ConnectionKey) -> bool {
         let connection = self.connections.get(key);
         connection.is_some_and(|it| it.session.is_polling())
     }

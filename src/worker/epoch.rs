@@ -44,12 +44,34 @@ impl Worker {
                 Standing::Asking => subscriber.stand(standing, cold_place(Position::ZERO)),
                 _ => subscriber.stand(Standing::Cold, cold_place(Position::ZERO)),
             }
-            let gap = self.gap_of_epochs(&name, before, place.position);
-            if is_asking {
+            let position = self.leave_epoch(key, local).unwrap_or(place.position);
+            let gap = self.gap_of_epochs(&name, before, position);
+            if is_asking && !self.is_polling(key) {
+                self.tell_consumer_of_epoch(key, &name, &gap);
+            } else if is_asking {
                 self.tell_poll_of_epoch(key, local, &name, gap);
             } else {
                 self.tell_of_epoch(key, standing, &name, &gap);
             }
+        }
+    }
+
+    /// What an at-least-once consumer goes on behind begins anew. Returns where it was, if it is one.
+    fn leave_epoch(&mut self, key: ConnectionKey, local: LocalTopic) -> Option<Position> {
+        let store = &self.shared.store;
+        let mut seats = self.seats.of_mut(key).iter_mut();
+        let seat = seats.find(|seat| seat.local == local)?;
+        let place = std::mem::replace(&mut seat.place, store.id(seat.topic, Position::ZERO));
+        seat.want_claim();
+        Some(place.position)
+    }
+
+    fn tell_consumer_of_epoch(&mut self, key: ConnectionKey, name: &TopicName, gap: &Gap) {
+        self.metrics.gap(gap.reason);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.queue_gap(name, gap, self.now.monotonic_micros);
+            self.touch(key);
+            self.schedule_turn(key);
         }
     }
 

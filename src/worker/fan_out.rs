@@ -212,6 +212,7 @@ impl Worker {
                 } else if subscriber.is_lost(job.trimmed_to) {
                     self.lagging.push(key);
                 } else if matches!(subscriber.standing, Standing::Asking | Standing::Cold) {
+                    self.seats.have_news(key, local);
                     self.told.push(key);
                 }
                 continue;

@@ -9,7 +9,10 @@
 use std::collections::HashMap;
 
 use super::Worker;
+use super::acks_behind::Acking;
+use super::burying::Burial;
 use super::commands::Joined;
+use super::consulting::Consulting;
 use super::entering::Entering;
 use super::listing::Enlisting;
 use super::once::Beginning;
@@ -42,6 +45,12 @@ pub(super) enum Then {
     /// Look again for what a poll asks for, with what was read from the streams of topics whose
     /// logs do not reach back far enough; and the gaps that are to be told.
     Poll(Vec<ColdTopic>, Vec<(TopicName, Gap)>),
+    /// Do what the consumers of a topic have answered to.
+    Consult(Box<Consulting>),
+    /// Answer acknowledgements.
+    Acknowledge(Box<Acking>),
+    /// Forget dead messages whose letters are published.
+    Bury(Box<Burial>),
     /// Deliver what a subscription is behind.
     ReadOn(LocalTopic, Option<Result<Strand, Refused>>),
 }
@@ -72,7 +81,20 @@ impl ColdTopic {
 impl Then {
     /// Whether the connection must not go on before.
     fn holds(&self) -> bool {
-        !matches!(self, Then::ReadOn(..))
+        match self {
+            Then::Consult(consulting) => consulting.holds(),
+            Then::Acknowledge(acking) => acking.holds(),
+            Then::Bury(_) | Then::ReadOn(..) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether it goes on also when its connection has gone.
+    fn outlives(&self) -> bool {
+        match self {
+            Then::Enter(entering) => entering.takes_seats(),
+            _ => false,
+        }
     }
 
     /// One of the replies has come: that of the job number `part`.
@@ -82,7 +104,10 @@ impl Then {
             (Then::Begin(beginning), Reply::Called(begun)) => beginning.take_in(begun),
             (Then::Enlist(enlisting), Reply::Called(said)) => enlisting.take_in(&said),
             (Then::Topics(asking), Reply::Called(said)) => asking.take_in(part, said),
-            (Then::Enter(entering), reply) => entering.take_in(part, &reply),
+            (Then::Enter(entering), reply) => entering.take_in(part, reply),
+            (Then::Consult(consulting), Reply::Called(said)) => consulting.take_in(said),
+            (Then::Acknowledge(acking), Reply::Called(said)) => acking.take_in(part, said),
+            (Then::Bury(burial), reply) => burial.take_in(part, &reply),
             (Then::Poll(topics, _), Reply::Read(strand)) => topics[part].strand = Some(strand),
             (Then::ReadOn(_, slot), Reply::Read(strand)) => *slot = Some(strand),
             (then, reply) => debug_assert!(false, "{reply:?} is no answer to {then:?}"),
@@ -131,7 +156,10 @@ impl Parking {
     pub(super) fn forget(&mut self, key: ConnectionKey) {
         let reading = self.reading.remove(&key).map(|(parked, _)| parked);
         for parked in self.holding.remove(&key).into_iter().chain(reading) {
-            self.parked.remove(parked.0);
+            let waiting = self.parked.get(parked.0);
+            if waiting.is_some_and(|it| !it.then.outlives()) {
+                self.parked.remove(parked.0);
+            }
         }
     }
 
@@ -147,9 +175,9 @@ impl Parking {
 
     fn put(&mut self, owner: ConnectionKey, then: Then, replies_missing: usize) -> ParkingKey {
         let holds = then.holds();
-        let topic = match then {
-            Then::ReadOn(topic, _) => topic,
-            _ => 0,
+        let reads = match then {
+            Then::ReadOn(topic, _) => Some(topic),
+            _ => None,
         };
         let parked = self.parked.insert_with(|_| Parked {
             owner,
@@ -159,7 +187,8 @@ impl Parking {
         let parked = ParkingKey(parked);
         if holds {
             self.holding.insert(owner, parked);
-        } else {
+        }
+        if let Some(topic) = reads {
             self.reading.insert(owner, (parked, topic));
         }
         parked
@@ -181,9 +210,10 @@ impl Parking {
             return None;
         }
         let Parked { owner, then, .. } = self.parked.remove(parked.0)?;
-        if then.holds() {
+        if self.holding.get(&owner) == Some(&parked) {
             self.holding.remove(&owner);
-        } else {
+        }
+        if let Then::ReadOn(..) = then {
             self.reading.remove(&owner);
         }
         Some((owner, then))
@@ -273,6 +303,9 @@ impl Worker {
             Then::Enlist(enlisting) => self.enlisted(key, *enlisting),
             Then::Topics(asking) => self.topics_said(key, *asking),
             Then::Enter(entering) => self.enter(key, &entering),
+            Then::Consult(consulting) => self.consulted(key, *consulting),
+            Then::Acknowledge(acking) => self.acks_said(key, *acking),
+            Then::Bury(burial) => self.letters_published(key, *burial),
             Then::Poll(topics, gaps) => self.poll_cold(key, topics, gaps),
             Then::ReadOn(topic, Some(strand)) => self.deliver_strand(key, topic, strand),
             Then::ReadOn(_, None) => {}

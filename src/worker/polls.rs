@@ -7,6 +7,7 @@ use super::Worker;
 use super::commands::{Reach, Terms};
 use super::connection::{InputEnd, Kind};
 use super::parking::ColdTopic;
+use super::seats::SeatAt;
 use super::shared::Stage;
 use super::slots::ConnectionKey;
 use super::subscriptions::SubscriptionRef;
@@ -34,6 +35,61 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Nothing but gaps.
+    pub(super) fn with_gaps(gaps: Vec<(TopicName, Gap)>) -> Found {
+        Found {
+            gaps,
+            ..Found::default()
+        }
+    }
+
+    /// Messages that may be added.
+    pub(super) fn room(&self, most: usize) -> usize {
+        most.saturating_sub(self.messages.len())
+    }
+
+    /// Bytes of messages that may be added.
+    pub(super) fn bytes_left(&self, most: usize) -> usize {
+        let bytes = self.messages.iter().map(|(it, _)| it.frame().len());
+        most.saturating_sub(bytes.sum())
+    }
+
+    /// More stands behind what was taken.
+    pub(super) fn leave_some(&mut self) {
+        self.has_more = true;
+    }
+
+    /// Another connection has taken over.
+    pub(super) fn end(&mut self) {
+        self.is_over = true;
+    }
+
+    /// Whether another connection has taken over.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_messages(&self) -> bool {
+        !self.messages.is_empty()
+    }
+
+    /// It goes on where its seats are.
+    pub(super) fn stand_at(&mut self, seats: &[SeatAt]) {
+        self.places = seats.iter().map(|seat| seat.place).collect();
+    }
+
+    /// Takes what a seat was handed out.
+    pub(super) fn take_claims(&mut self, seat: &SeatAt, claims: &mut Claims) {
+        let gaps = claims.gaps.drain(..);
+        self.gaps.extend(gaps.map(|gap| (seat.name.clone(), gap)));
+        let taken = claims.messages.len() as u64;
+        self.delivered.push((seat.local, taken));
+        let messages = claims.messages.drain(..);
+        self.messages
+            .extend(messages.map(|it| (it.message, Some(it.attempt))));
+    }
+
     fn is_empty(&self) -> bool {
         self.messages.is_empty() && self.gaps.is_empty() && !self.is_over
     }
@@ -122,18 +178,27 @@ impl Worker {
         gaps: Vec<(TopicName, Gap)>,
         cold: Vec<ColdTopic>,
     ) -> bool {
+        if self.has_leases(key) {
+            self.begin_poll_claims(key, gaps);
+            return false;
+        }
         let mut found = self.find(key, gaps, cold);
         if !found.cold.is_empty() {
             self.read_streams(key, &mut found);
             return false;
         }
+        self.answer_found(key, &mut found)
+    }
+
+    /// Answers a poll with what was found, or has it wait; returns whether it was answered.
+    pub(super) fn answer_found(&mut self, key: ConnectionKey, found: &mut Found) -> bool {
         if found.is_empty() && !self.is_last_look(key) {
             self.polls += 1;
             self.metrics.polls_waiting(self.polls);
-            self.look_again(key, &found);
+            self.look_again(key, found);
             return false;
         }
-        self.answer_poll(key, &found)
+        self.answer_poll(key, found)
     }
 
     /// Nobody waits who has hung up, whose time is up, or on a server that stops.
@@ -152,6 +217,9 @@ impl Worker {
         if self.parking.holds(key) {
             // It looks again anyway.
             return;
+        }
+        if self.has_leases(key) {
+            return self.wake_poll_claims(key);
         }
         let mut found = self.find(key, Vec::new(), Vec::new());
         if !found.cold.is_empty() {
@@ -179,7 +247,11 @@ impl Worker {
             // It is answered when it goes on.
             return;
         }
-        let found = self.find(key, Vec::new(), Vec::new());
+        let found = if self.has_leases(key) {
+            self.nothing_claimed(key)
+        } else {
+            self.find(key, Vec::new(), Vec::new())
+        };
         self.end_waiting(key, &found);
     }
 
@@ -251,32 +323,22 @@ impl Worker {
     fn find_claims(&mut self, key: ConnectionKey, most: usize, found: &mut Found) {
         let mut seats = self.seats.take(key);
         let mut claims = Claims::default();
-        let mut bytes_left = self.limits.outbox_bytes_max / 2;
+        let bytes_max = self.limits.outbox_bytes_max / 2;
         for seat in &mut seats {
             let batch = Batch {
-                messages_max: most.saturating_sub(found.messages.len()),
-                bytes_max: bytes_left,
+                messages_max: found.room(most),
+                bytes_max: found.bytes_left(bytes_max),
             };
-            if batch.messages_max == 0 || bytes_left == 0 {
+            if batch.messages_max == 0 || batch.bytes_max == 0 {
                 found.has_more = true;
             } else if let Some(claim) = self.claim(key, seat, batch, &mut claims) {
                 found.has_more |= claim.more;
             } else {
                 found.is_over = true;
             }
-            let gaps = claims.gaps.drain(..);
-            found.gaps.extend(gaps.map(|gap| (seat.name.clone(), gap)));
-            found
-                .delivered
-                .push((seat.local, claims.messages.len() as u64));
-            let bytes = claims.messages.iter().map(|it| it.message.frame().len());
-            bytes_left = bytes_left.saturating_sub(bytes.sum());
-            let messages = claims.messages.drain(..);
-            found
-                .messages
-                .extend(messages.map(|it| (it.message, Some(it.attempt))));
+            found.take_claims(seat, &mut claims);
         }
-        found.places = seats.iter().map(|seat| seat.place).collect();
+        found.stand_at(&seats);
         self.seats.put_back(key, seats);
     }
 

@@ -135,7 +135,7 @@ impl Worker {
         self.park(key, Then::Publish(Box::new(publishing)), tasks);
     }
 
-    fn outgoing(&mut self, draft: &Draft) -> (TopicName, Outgoing) {
+    pub(super) fn outgoing(&mut self, draft: &Draft) -> (TopicName, Outgoing) {
         let left = draft.expires_at().saturating_sub(self.now.monotonic_micros);
         let has_ttl = draft.expires_at() != u64::MAX;
         let topic = TopicName::parse(draft.topic());

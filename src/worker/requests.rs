@@ -66,7 +66,7 @@ impl Worker {
                 false
             }
             Effect::Stream(opening) => self.stream(key, &opening, &Reach::Logs),
-            Effect::Acknowledge(asked) => self.acknowledge(key, &asked),
+            Effect::Acknowledge(asked) => self.acknowledge(key, asked),
             Effect::Nack { message_id, delay } => {
                 self.nack(key, &message_id, delay);
                 false

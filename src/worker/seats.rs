@@ -8,6 +8,7 @@ use super::slots::ConnectionKey;
 use crate::topic::{
     Claims, ConsumerName, LocalTopic, MessageId, TopicHandle, TopicHash, TopicName,
 };
+use crate::valkey::consumers::{AttachShared, SharedMember, SharedStart};
 
 /// A connection's seat at a consumer of one topic.
 #[derive(Debug)]
@@ -25,9 +26,71 @@ pub(super) struct SeatAt {
     pub(super) next_due: u64,
     /// There is more to claim as soon as there is room for it.
     pub(super) has_more: bool,
+    /// What it needs besides where consumers live behind memory.
+    pub(super) lease: Option<Box<Lease>>,
+}
+
+/// A seat that all instances know, for as long as it is renewed.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) member: SharedMember,
+    /// In the last reply that has come.
+    pub(super) serial: u64,
+    /// There may be something to claim that the claim under way does not bring.
+    pub(super) wants_claim: bool,
+    /// A claim is under way.
+    pub(super) is_claiming: bool,
+    /// When it was renewed last, in monotonic microseconds.
+    pub(super) renewed_at: u64,
+}
+
+impl Lease {
+    /// A seat that was taken just now.
+    pub(super) fn new(member: SharedMember, serial: u64, now: u64) -> Box<Lease> {
+        Box::new(Lease {
+            member,
+            serial,
+            wants_claim: true,
+            is_claiming: false,
+            renewed_at: now,
+        })
+    }
+
+    /// What tells it from all other seats of its worker.
+    pub(super) fn number(&self) -> u64 {
+        self.member.seat.number
+    }
 }
 
 impl SeatAt {
+    /// Whether it is the seat of a lease.
+    pub(super) fn is_number(&self, number: u64) -> bool {
+        self.lease.as_ref().is_some_and(|it| it.number() == number)
+    }
+
+    /// Whether there may be something for a lease that claims nothing now.
+    pub(super) fn may_claim(&self) -> bool {
+        let lease = self.lease.as_ref();
+        lease.is_some_and(|it| it.wants_claim && !it.is_claiming)
+    }
+
+    /// Has it claim, as soon as it may.
+    pub(super) fn want_claim(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.wants_claim = true;
+        }
+    }
+
+    /// Takes the seat again, since its consumer has gone with all that is known of it.
+    pub(super) fn again(&self) -> Option<AttachShared> {
+        Some(AttachShared {
+            consumer: self.consumer.clone(),
+            member: self.lease.as_ref()?.member.clone(),
+            reset: false,
+            start: SharedStart::Earliest,
+        })
+    }
+
     /// Moves the place behind what was claimed. What is given again is not above it.
     pub(super) fn reached(&mut self, claims: &Claims) {
         let messages = claims.messages.iter().map(|it| it.message.position());
@@ -41,6 +104,8 @@ impl SeatAt {
 #[derive(Default, Debug)]
 pub(super) struct Seats {
     by_connection: HashMap<ConnectionKey, Vec<SeatAt>>,
+    /// Leases that there have been.
+    numbered: u64,
 }
 
 impl Seats {
@@ -58,6 +123,34 @@ impl Seats {
             self.by_connection.remove(&key);
         }
         Some(seat)
+    }
+
+    /// A number for the next lease.
+    pub(super) fn number(&mut self) -> u64 {
+        self.numbered += 1;
+        self.numbered
+    }
+
+    /// The seats of a connection, to be changed.
+    pub(super) fn of_mut(&mut self, key: ConnectionKey) -> &mut [SeatAt] {
+        let seats = self.by_connection.get_mut(&key);
+        seats.map_or(&mut [], Vec::as_mut_slice)
+    }
+
+    /// All connections that have seats, and these.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = (ConnectionKey, &mut [SeatAt])> {
+        let all = self.by_connection.iter_mut();
+        all.map(|(key, seats)| (*key, seats.as_mut_slice()))
+    }
+
+    /// A topic has news for a connection.
+    pub(super) fn have_news(&mut self, key: ConnectionKey, local: LocalTopic) {
+        if !self.by_connection.is_empty() {
+            let seats = self.of_mut(key).iter_mut();
+            seats
+                .filter(|seat| seat.local == local)
+                .for_each(SeatAt::want_claim);
+        }
     }
 
     /// The seats of a connection.
@@ -85,14 +178,18 @@ impl Seats {
     }
 
     /// The time has come to claim; the claims say when it comes again.
-    pub(super) fn forget_due(&mut self, key: ConnectionKey) {
+    pub(super) fn forget_due(&mut self, key: ConnectionKey, now: u64) {
         for seat in self.by_connection.get_mut(&key).into_iter().flatten() {
+            if seat.next_due <= now {
+                seat.want_claim();
+            }
             seat.next_due = u64::MAX;
         }
     }
 
     /// Whether a connection could claim more.
     pub(super) fn has_more(&self, key: ConnectionKey) -> bool {
-        self.of(key).iter().any(|seat| seat.has_more)
+        let mut seats = self.of(key).iter();
+        seats.any(|seat| seat.has_more || seat.may_claim())
     }
 }

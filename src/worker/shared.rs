@@ -10,6 +10,7 @@ use crate::fanout::Doorbell;
 use crate::idempotency::Idempotency;
 use crate::metrics::WorkerMetrics;
 use crate::topic::{TopicName, TopicStore};
+use crate::valkey::consumers::ConsumerTerms;
 use crate::valkey::{Post, Valkey};
 
 /// A worker whose loop has not come round for so long, while it had something to do, is stalled.
@@ -28,6 +29,8 @@ pub struct Shared {
     pub dead_letter_topic: Option<TopicName>,
     /// The tier behind memory; absent while all is in memory.
     pub valkey: Option<Arc<Valkey>>,
+    /// How consumers behind memory are asked.
+    pub consumer_terms: ConsumerTerms,
     /// What other threads have to say to the workers.
     pub post: Arc<Post>,
     /// First answers to publish requests that may be repeated.

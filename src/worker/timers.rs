@@ -57,7 +57,7 @@ impl Worker {
         }
         if self.seats.next_due(key) <= now {
             // Its turn says when the next one is due.
-            self.seats.forget_due(key);
+            self.seats.forget_due(key, now);
             self.schedule_turn(key);
         }
         let Some(connection) = self.connections.get_mut(key) else {
@@ -105,6 +105,7 @@ impl Worker {
         };
         self.next_sweep = now + interval;
         self.try_stalled_again();
+        self.renew_leases();
         self.shed();
         self.tell_gauges();
     }

@@ -9,6 +9,9 @@
 //! message is stored, or the topic created, and leaves it when nothing is known of the topic any
 //! more. Whoever takes a name out looks once more, and puts it back if the topic is there again. So
 //! no topic is missing for good, whatever happens at the same time.
+//!
+//! Beside the list stand the same names by the hashes that message ids have of them: whoever
+//! acknowledges a message names its id alone.
 
 mod page;
 mod reply;
@@ -20,10 +23,10 @@ pub use survey::{Progress, Survey, Surveyed};
 
 use std::time::Duration;
 
-use super::entry::number;
+use super::entry::{bytes, number};
 use super::job::Call;
 use super::keys::Keys;
-use crate::topic::TopicName;
+use crate::topic::{TopicHash, TopicName};
 
 macro_rules! with_facts {
     ($flags:literal, $file:literal) => {
@@ -90,15 +93,37 @@ pub fn enlist<'n>(keys: &Keys, names: impl IntoIterator<Item = &'n TopicName>) -
     on_list(
         keys,
         include_str!("enlist.lua"),
-        names.into_iter().map(text).collect(),
+        names.into_iter().flat_map(with_hash).collect(),
     )
+}
+
+/// Asks for the names of topics by the hashes in message ids: [`read_names`].
+pub fn names_of(keys: &Keys, hashes: impl IntoIterator<Item = TopicHash>) -> Call {
+    on_list(
+        keys,
+        include_str!("names_of.lua"),
+        hashes.into_iter().map(|it| it.encode().to_vec()).collect(),
+    )
+}
+
+/// What [`names_of`] has found, in the order of the hashes; `None` for a hash that no listed topic
+/// has, and for an answer that has not its form.
+pub fn read_names(value: &redis::Value, count: usize) -> Vec<Option<TopicName>> {
+    let found = match value {
+        redis::Value::Array(found) if found.len() == count => &found[..],
+        _ => &[],
+    };
+    let name = |value| TopicName::parse(std::str::from_utf8(bytes(value)?).ok()?).ok();
+    let mut names: Vec<Option<TopicName>> = found.iter().map(name).collect();
+    names.resize(count, None);
+    names
 }
 
 fn unlist<'n>(keys: &Keys, names: impl IntoIterator<Item = &'n TopicName>) -> Call {
     on_list(
         keys,
         include_str!("unlist.lua"),
-        names.into_iter().map(text).collect(),
+        names.into_iter().flat_map(with_hash).collect(),
     )
 }
 
@@ -111,14 +136,19 @@ fn names(keys: &Keys, after: &[u8], count: usize) -> Call {
 fn on_list(keys: &Keys, script: &'static str, args: Vec<Vec<u8>>) -> Call {
     Call {
         script,
-        keys: vec![keys.plain("topics").into_bytes()],
+        keys: vec![
+            keys.plain("topics").into_bytes(),
+            keys.beside("topics", "names").into_bytes(),
+        ],
         args,
         is_repeatable: true,
     }
 }
 
-fn text(name: &TopicName) -> Vec<u8> {
-    name.as_str().as_bytes().to_vec()
+/// The name and its hash.
+fn with_hash(name: &TopicName) -> [Vec<u8>; 2] {
+    let hash = TopicHash::of(name).encode();
+    [name.as_str().as_bytes().to_vec(), hash.to_vec()]
 }
 
 /// Stream, newest position, what was said of the topic.
