@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use test_util::owed::{Owed, post_ack, publish_numbers};
-use test_util::{Client, Http, Response, Server, with_workers};
+use test_util::{Client, Http, Response, Server, everywhere};
 
 const NOT_PENDING: &str = "NOT_PENDING";
 const UNKNOWN: &str = "UNKNOWN";
@@ -17,8 +17,8 @@ fn failures(failures: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn a_confirmed_ack_tells_what_counted() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({"window": 5}));
         let ids = publish_numbers(&server, "t", 0..6);
         let id = |index: usize| ids[index].as_str();
@@ -50,14 +50,14 @@ fn a_confirmed_ack_tells_what_counted() {
         ] {
             server.wait_for_metric("proxy_acks_total", &[("result", result)], value);
         }
-        server.wait_for_metric("proxy_pending_messages", &[], 1.0);
+        place.wait_for_pending(&server, 1);
     });
 }
 
 #[test]
 fn an_ack_without_confirm_is_silent() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({}));
         let ids = publish_numbers(&server, "t", 0..3);
         assert_eq!(owed.take(3).len(), 3);
@@ -67,14 +67,14 @@ fn an_ack_without_confirm_is_silent() {
         let quiet = json!({"type": "ack", "message_ids": [ids[1], ids[2]], "confirm": false});
         owed.client().send(&quiet);
         owed.assert_quiet();
-        server.wait_for_metric("proxy_pending_messages", &[], 0.0);
+        place.wait_for_pending(&server, 0);
     });
 }
 
 #[test]
 fn what_was_not_delivered_is_not_pending() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let before = publish_numbers(&server, "t", [0]).remove(0);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({"window": 1}));
         let ids = publish_numbers(&server, "t", 1..3);
@@ -89,8 +89,8 @@ fn what_was_not_delivered_is_not_pending() {
 
 #[test]
 fn a_cumulative_ack_takes_all_before_it_in_its_topic() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({}));
         owed.subscribe("c", "u", &json!({}));
         let ids = publish_numbers(&server, "t", 0..6);
@@ -99,17 +99,17 @@ fn a_cumulative_ack_takes_all_before_it_in_its_topic() {
         owed.settle(&[&ids[1]]);
         let up_to = json!({"message_id": ids[3], "cumulative": true});
         assert_eq!(owed.confirm(&up_to), (3, Vec::new()));
-        server.wait_for_metric("proxy_pending_messages", &[], 4.0);
+        place.wait_for_pending(&server, 4);
         let rest = json!({"message_ids": [ids[5]], "cumulative": true});
         assert_eq!(owed.confirm(&rest), (2, Vec::new()));
-        server.wait_for_metric("proxy_pending_messages", &[], 2.0);
+        place.wait_for_pending(&server, 2);
     });
 }
 
 #[test]
 fn an_ack_of_any_attempt_counts() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({"ack_timeout": 1}));
         let ids = publish_numbers(&server, "t", 0..2);
         assert_eq!(owed.take(4), [(0, 1), (1, 1), (0, 2), (1, 2)]);
@@ -121,8 +121,8 @@ fn an_ack_of_any_attempt_counts() {
 
 #[test]
 fn an_ack_over_http_counts_for_the_client() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({"window": 2}));
         let mut other = Owed::connect(server.addr(), "d", "t", &json!({"window": 2}));
         let ids = publish_numbers(&server, "t", 0..6);
@@ -155,8 +155,8 @@ fn an_ack_over_http_counts_for_the_client() {
 
 #[test]
 fn clients_without_state_acknowledge_what_is_kept() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers, "--max-messages-per-topic", "2"]);
+    everywhere(|place| {
+        let server = place.start(&["--max-messages-per-topic", "2"]);
         let mut ids = Vec::new();
         for number in 0..4 {
             ids.extend(publish_numbers(&server, "t", [number]));
@@ -200,8 +200,8 @@ fn clients_without_state_acknowledge_what_is_kept() {
 
 #[test]
 fn a_thousand_ids_are_acknowledged_at_once() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({"window": 2000}));
         let ids = publish_numbers(&server, "t", 0..2000);
         assert_eq!(owed.take(2000).len(), 2000);
@@ -211,7 +211,7 @@ fn a_thousand_ids_are_acknowledged_at_once() {
             owed.confirm(&json!({"message_ids": ids[1000..]})),
             (1000, Vec::new())
         );
-        server.wait_for_metric("proxy_pending_messages", &[], 0.0);
+        place.wait_for_pending(&server, 0);
     });
 }
 

@@ -9,7 +9,7 @@ use test_util::owed::{
     Death, Delivery, Lines, Owed, first_attempts, post_ack, publish_numbers, subscribe,
 };
 use test_util::wire::{CLOSE, FIN, TEXT};
-use test_util::{Client, DEADLINE, Event, Http, Server, Wire, assert_keys, with_workers};
+use test_util::{Client, DEADLINE, Event, Http, Server, Wire, assert_keys, everywhere};
 
 /// The shortest `ack_timeout`, and how much earlier a clock may show it.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -17,8 +17,8 @@ const EARLY: Duration = Duration::from_millis(20);
 
 #[test]
 fn a_delivery_says_which_it_is() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({}));
         let reply = owed.subscribed();
         let keys = [
@@ -73,8 +73,8 @@ fn the_payload_comes_as_it_was_sent() {
 
 #[test]
 fn a_new_consumer_starts_where_it_asks() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let ids = publish_numbers(&server, "t", 0..5);
         let from = |client: &str, offset: &str| {
             Owed::connect(server.addr(), client, "t", &json!({"offset": offset}))
@@ -94,8 +94,8 @@ fn a_new_consumer_starts_where_it_asks() {
 
 #[test]
 fn a_durable_position_beats_the_offset_unless_it_is_reset() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let ids = publish_numbers(&server, "t", 0..5);
         let earliest = json!({"offset": "earliest"});
         let mut owed = Owed::connect(server.addr(), "c", "t", &earliest);
@@ -127,8 +127,8 @@ fn a_durable_position_beats_the_offset_unless_it_is_reset() {
 
 #[test]
 fn each_client_and_each_topic_has_a_position_of_its_own() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let earliest = json!({"offset": "earliest"});
         let ids = publish_numbers(&server, "a", 0..2);
         publish_numbers(&server, "b", 10..12);
@@ -150,8 +150,8 @@ fn each_client_and_each_topic_has_a_position_of_its_own() {
 
 #[test]
 fn the_window_bounds_what_is_not_acknowledged() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({"window": 3}));
         let ids = publish_numbers(&server, "t", 0..10);
         assert_eq!(owed.take(3), first_attempts(0..3));
@@ -172,8 +172,8 @@ fn the_window_bounds_what_is_not_acknowledged() {
 
 #[test]
 fn a_long_history_comes_in_order_through_a_small_window() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let ids = publish_numbers(&server, "t", 0..3000);
         let fields = json!({"offset": "earliest", "window": 70});
         let mut owed = Owed::connect(server.addr(), "c", "t", &fields);
@@ -182,14 +182,14 @@ fn a_long_history_comes_in_order_through_a_small_window() {
             owed.ack(&ids[number as usize]);
         }
         owed.assert_quiet();
-        server.wait_for_metric("proxy_pending_messages", &[], 0.0);
+        place.wait_for_pending(&server, 0);
     });
 }
 
 #[test]
 fn a_newer_connection_takes_over() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({}));
         owed.subscribe("c", "beside", &json!({}));
         publish_numbers(&server, "t", [0]);
@@ -211,8 +211,8 @@ fn a_newer_connection_takes_over() {
 
 #[test]
 fn a_replaced_connection_is_told_so() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut wire = Wire::connect(server.addr());
         let text = subscribe("c", "t", &json!({})).to_string();
         wire.send(TEXT | FIN, text.as_bytes());
@@ -230,8 +230,8 @@ fn a_replaced_connection_is_told_so() {
 
 #[test]
 fn nobody_else_is_replaced() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({}));
         let mut other_client = Owed::connect(server.addr(), "d", "t", &json!({}));
         let mut other_topic = Owed::connect(server.addr(), "c", "u", &json!({}));
@@ -252,8 +252,8 @@ fn nobody_else_is_replaced() {
 
 #[test]
 fn the_place_to_go_on_at_is_behind_what_was_given() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let ids = publish_numbers(&server, "t", 0..3);
         let query = "topics=t&client_id=p&delivery_mode=at_least_once&since=earliest&timeout=0";
         for (limit, last) in [(2, 1), (1, 2)] {
@@ -272,8 +272,8 @@ fn the_place_to_go_on_at_is_behind_what_was_given() {
 
 #[test]
 fn a_poll_is_owed_what_it_was_given() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let first = publish_numbers(&server, "t", 0..3);
         let owed = "topics=t&client_id=c&delivery_mode=at_least_once&ack_timeout=1";
         let poll = |more: &str| poll(&server, &format!("{owed}&{more}"));
@@ -298,7 +298,7 @@ fn a_poll_is_owed_what_it_was_given() {
         let ack = json!({"message_ids": [next[3]], "client_id": "c", "cumulative": true});
         assert_eq!(post_ack(server.addr(), &ack).0, 4);
         assert_eq!(poll("timeout=10&limit=2"), first_attempts([7]));
-        server.wait_for_metric("proxy_pending_messages", &[], 1.0);
+        place.wait_for_pending(&server, 1);
     });
 }
 
@@ -314,8 +314,8 @@ fn poll(server: &Server, query: &str) -> Vec<(u64, u64)> {
 
 #[test]
 fn a_stream_is_owed_what_it_was_given() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let query = "topics=t&client_id=c&delivery_mode=at_least_once&ack_timeout=3600&window=2";
         let mut lines = Lines::open(server.addr(), query);
         let ids = publish_numbers(&server, "t", 0..4);
@@ -352,19 +352,20 @@ fn a_stream_is_owed_what_it_was_given() {
 
 #[test]
 fn consumers_are_bounded() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers, "--consumers-max", "3"]);
+    everywhere(|place| {
+        let server = place.start(&["--consumers-max", "3"]);
         let mut first = Owed::connect(server.addr(), "a", "t", &json!({}));
         let _second = Owed::connect(server.addr(), "b", "t", &json!({"group": "g"}));
         let _same_group = Owed::connect(server.addr(), "c", "t", &json!({"group": "g"}));
-        first.subscribe("a", "u", &json!({}));
-        server.wait_for_metric("proxy_consumers", &[], 3.0);
+        let _third = Owed::connect(server.addr(), "d", "t", &json!({}));
+        place.wait_for_consumers(&server, 3);
 
-        first.client().send(&subscribe("a", "v", &json!({})));
-        let error = first.client().read_json();
+        let mut plain = Client::subscribed(server.addr(), &["u"]);
+        plain.send(&subscribe("e", "t", &json!({})));
+        let error = plain.read_json();
         assert_eq!(error["code"], "LIMIT_EXCEEDED", "{error}");
         let mut refused = Client::connect(server.addr());
-        refused.send(&subscribe("d", "t", &json!({})));
+        refused.send(&subscribe("e", "t", &json!({})));
         let error = refused.read_json();
         assert_eq!(error["code"], "SUBSCRIPTION_ERROR", "{error}");
         refused.expect_close();
@@ -381,8 +382,8 @@ fn consumers_are_bounded() {
 
 #[test]
 fn positions_of_those_that_stay_away_are_dropped() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers, "--client-retention", "1"]);
+    everywhere(|place| {
+        let server = place.start(&["--client-retention", "1"]);
         let mut stays = Owed::connect(server.addr(), "stays", "t", &json!({}));
         let mut leaves = Owed::connect(server.addr(), "leaves", "t", &json!({}));
         let ids = publish_numbers(&server, "t", 0..3);
@@ -390,11 +391,11 @@ fn positions_of_those_that_stay_away_are_dropped() {
             assert_eq!(owed.take(3), first_attempts(0..3));
         }
         leaves.settle(&[&ids[0]]);
-        server.wait_for_metric("proxy_consumers", &[], 2.0);
-        server.wait_for_metric("proxy_pending_messages", &[], 5.0);
+        place.wait_for_consumers(&server, 2);
+        place.wait_for_pending(&server, 5);
         leaves.die(Death::Reset);
-        server.wait_for_metric("proxy_consumers", &[], 1.0);
-        server.wait_for_metric("proxy_pending_messages", &[], 3.0);
+        place.wait_for_consumers(&server, 1);
+        place.wait_for_pending(&server, 3);
         stays.settle(&[&ids[0], &ids[1], &ids[2]]);
 
         let mut back = Owed::connect(server.addr(), "leaves", "t", &json!({}));
@@ -407,8 +408,8 @@ fn positions_of_those_that_stay_away_are_dropped() {
 
 #[test]
 fn a_consumer_of_an_empty_topic_is_remembered() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let owed = Owed::connect(server.addr(), "c", "t", &json!({}));
         owed.die(Death::Close);
         server.wait_for_metric("proxy_websocket_connections_active", &[], 0.0);
@@ -420,15 +421,8 @@ fn a_consumer_of_an_empty_topic_is_remembered() {
 
 #[test]
 fn a_topic_with_much_to_read_does_not_starve_another() {
-    with_workers(|workers| {
-        let server = Server::start(&[
-            "--workers",
-            workers,
-            "--outbox-bytes-max",
-            "64KiB",
-            "--max-message-size",
-            "32KiB",
-        ]);
+    everywhere(|place| {
+        let server = place.start(&["--outbox-bytes-max", "64KiB", "--max-message-size", "32KiB"]);
         for first in (0..3000).step_by(100) {
             publish_numbers(&server, "busy", first..first + 100);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use test_util::owed::{Death, Lines, Owed, post_ack, publish_numbers, subscribe};
-use test_util::{Client, Http, Server, with_workers};
+use test_util::{Client, Http, Server, everywhere};
 
 /// How soon what a lost member held must have come to another.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -19,8 +19,8 @@ fn member(server: &Server, client_id: &str, window: u32) -> Owed {
 
 #[test]
 fn each_message_goes_to_one_member() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut members: Vec<Owed> = (0..8)
             .map(|index| member(&server, &format!("m{index}"), 10))
             .collect();
@@ -50,16 +50,16 @@ fn each_message_goes_to_one_member() {
                 }
             }
         }
-        server.wait_for_metric("proxy_pending_messages", &[], 0.0);
-        assert_eq!(server.metric("proxy_consumers", &[]), 1.0);
+        place.wait_for_pending(&server, 0);
+        place.wait_for_consumers(&server, 1);
         assert_eq!(server.metric("proxy_redeliveries_total", &[]), 0.0);
     });
 }
 
 #[test]
 fn what_a_lost_member_held_moves_at_once() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut stays = member(&server, "stays", 1000);
         for (turn, death) in (0..).zip(Death::ALL.into_iter().cycle().take(12)) {
             // The one that stays takes nothing as long as its window is full.
@@ -116,8 +116,8 @@ fn what_a_lost_member_held_wakes_who_sleeps() {
 
 #[test]
 fn what_a_lost_member_held_is_shared_by_the_others() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut goes = member(&server, "goes", 40);
         publish_numbers(&server, "t", 0..40);
         assert_eq!(goes.take(40).len(), 40);
@@ -135,8 +135,8 @@ fn what_a_lost_member_held_is_shared_by_the_others() {
 
 #[test]
 fn unsubscribing_moves_at_once() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut goes = member(&server, "goes", 1000);
         let ids = publish_numbers(&server, "t", 0..3);
         assert_eq!(goes.take(3).len(), 3);
@@ -152,8 +152,8 @@ fn unsubscribing_moves_at_once() {
 
 #[test]
 fn a_message_that_moved_cannot_be_acknowledged_by_its_old_member() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         // One client on two connections, each of which holds all it may.
         let mut goes = member(&server, "old", 1);
         let mut ids = publish_numbers(&server, "t", [0]);
@@ -184,14 +184,14 @@ fn a_message_that_moved_cannot_be_acknowledged_by_its_old_member() {
         ] {
             server.wait_for_metric("proxy_acks_total", &[("result", result)], count);
         }
-        server.wait_for_metric("proxy_pending_messages", &[], 0.0);
+        place.wait_for_pending(&server, 0);
     });
 }
 
 #[test]
 fn members_of_one_name_do_not_replace_each_other() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut members = [0, 1, 2].map(|_| member(&server, "same", 1));
         let ids = publish_numbers(&server, "t", 0..3);
         let mut came: Vec<_> = members.iter_mut().flat_map(|it| it.take(1)).collect();
@@ -210,8 +210,8 @@ fn members_of_one_name_do_not_replace_each_other() {
 
 #[test]
 fn each_group_and_each_client_gets_all() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         publish_numbers(&server, "t", 0..20);
         let from_start = |client: &str, group: Option<&str>| {
             let mut fields = json!({"offset": "earliest"});
@@ -231,8 +231,8 @@ fn each_group_and_each_client_gets_all() {
 
 #[test]
 fn the_position_is_the_groups() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut first = member(&server, "first", 10);
         let ids = publish_numbers(&server, "t", 0..3);
         assert_eq!(first.take(3), [(0, 1), (1, 1), (2, 1)]);
@@ -254,8 +254,8 @@ fn the_position_is_the_groups() {
 
 #[test]
 fn members_are_bounded() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers, "--group-members-max", "2"]);
+    everywhere(|place| {
+        let server = place.start(&["--group-members-max", "2"]);
         let _first = member(&server, "a", 10);
         let second = member(&server, "b", 10);
         let mut third = Owed::connect(server.addr(), "c", "other", &json!({"group": "g"}));
@@ -277,8 +277,8 @@ fn members_are_bounded() {
 
 #[test]
 fn a_stream_can_be_a_member() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let query = "topics=t&client_id=s&group=g&window=2&ack_timeout=3600";
         let mut lines = Lines::open(server.addr(), query);
         let mut owed = member(&server, "w", 2);
@@ -306,8 +306,8 @@ fn a_stream_can_be_a_member() {
 
 #[test]
 fn a_waiting_poll_gets_what_another_member_has_put_off() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut goes = member(&server, "goes", 10);
         let ids = publish_numbers(&server, "t", [0]);
         assert_eq!(goes.take(1), [(0, 1)]);

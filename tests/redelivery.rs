@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use test_util::owed::{Death, Delivery, Owed, first_attempts, publish_numbers};
-use test_util::{Client, DEADLINE, Server, assert_keys, with_workers};
+use test_util::{Client, DEADLINE, Server, assert_keys, everywhere};
 
 /// The shortest `ack_timeout`, and how much earlier a clock may show it.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -14,8 +14,8 @@ const EARLY: Duration = Duration::from_millis(20);
 
 #[test]
 fn what_is_not_acknowledged_comes_again_after_the_timeout() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({"ack_timeout": 1}));
         let began = Instant::now();
         let ids = publish_numbers(&server, "t", 0..2);
@@ -39,8 +39,8 @@ fn what_is_not_acknowledged_comes_again_after_the_timeout() {
 
 #[test]
 fn a_lost_connection_gives_back_at_once() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         for death in Death::ALL {
             // Once with the old connection known to be gone, and once in whatever order it comes.
             for is_gone in [true, false] {
@@ -63,8 +63,8 @@ fn a_lost_connection_gives_back_at_once() {
 
 #[test]
 fn unsubscribing_gives_back_at_once() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({}));
         let ids = publish_numbers(&server, "t", 0..3);
         assert_eq!(owed.take(3), first_attempts(0..3));
@@ -81,8 +81,8 @@ fn unsubscribing_gives_back_at_once() {
 
 #[test]
 fn a_nack_brings_the_message_again() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({}));
         let ids = publish_numbers(&server, "t", 0..3);
         assert_eq!(owed.take(3), first_attempts(0..3));
@@ -119,8 +119,8 @@ fn what_was_put_off_can_still_be_acknowledged() {
 
 #[test]
 fn used_up_messages_are_dropped_and_counted() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let fields = json!({"max_deliveries": 2, "window": 1});
         let mut owed = Owed::connect(server.addr(), "c", "t", &fields);
         let ids = publish_numbers(&server, "t", 0..2);
@@ -145,14 +145,14 @@ fn used_up_messages_are_dropped_and_counted() {
         server.wait_for_metric("proxy_dead_letters_total", &dropped, 2.0);
         publish_numbers(&server, "t", [2]);
         assert_eq!(owed.take(1), [(2, 1)]);
-        server.wait_for_metric("proxy_pending_messages", &[], 1.0);
+        place.wait_for_pending(&server, 1);
     });
 }
 
 #[test]
 fn used_up_messages_go_to_the_topic_for_dead_letters() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers, "--dead-letter-topic", "dead"]);
+    everywhere(|place| {
+        let server = place.start(&["--dead-letter-topic", "dead"]);
         let mut dead = Client::subscribed(server.addr(), &["dead"]);
         let fields = json!({"ack_timeout": 1, "max_deliveries": 1});
         let mut owed = Owed::connect(server.addr(), "c", "t", &fields);
@@ -178,7 +178,7 @@ fn used_up_messages_go_to_the_topic_for_dead_letters() {
         owed.assert_quiet();
         let published = [("outcome", "published")];
         server.wait_for_metric("proxy_dead_letters_total", &published, 2.0);
-        server.wait_for_metric("proxy_pending_messages", &[], 0.0);
+        place.wait_for_pending(&server, 0);
         let (mut late, _) = Client::subscribed_from(server.addr(), &["dead"], "earliest");
         assert_eq!(
             late.read_json()["payload"],
@@ -190,8 +190,8 @@ fn used_up_messages_go_to_the_topic_for_dead_letters() {
 
 #[test]
 fn what_the_history_drops_is_told_as_a_gap() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers, "--max-messages-per-topic", "3"]);
+    everywhere(|place| {
+        let server = place.start(&["--max-messages-per-topic", "3"]);
         let fields = json!({"window": 2});
         let mut owed = Owed::connect(server.addr(), "c", "t", &fields);
         let start = owed.subscribed()["positions"]["t"].clone();
@@ -227,8 +227,8 @@ fn what_the_history_drops_is_told_as_a_gap() {
 
 #[test]
 fn what_is_dropped_from_a_live_window_is_told_as_a_gap() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers, "--max-messages-per-topic", "3"]);
+    everywhere(|place| {
+        let server = place.start(&["--max-messages-per-topic", "3"]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({"window": 2}));
         let mut ids = publish_numbers(&server, "t", 0..2);
         assert_eq!(owed.take(2), first_attempts(0..2));
@@ -257,14 +257,14 @@ fn what_is_dropped_from_a_live_window_is_told_as_a_gap() {
         }
         owed.assert_quiet();
         assert_eq!(told, (0..7).collect::<BTreeSet<u64>>(), "came: {came:?}");
-        server.wait_for_metric("proxy_pending_messages", &[], 2.0);
+        place.wait_for_pending(&server, 2);
     });
 }
 
 #[test]
 fn what_expires_leaves_without_a_word() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({"window": 1}));
         server.publish_message(&json!({"topic": "t", "payload": {"n": 0}, "ttl": 1}));
         assert_eq!(owed.take(1), [(0, 1)]);
@@ -273,7 +273,7 @@ fn what_expires_leaves_without_a_word() {
         let next = owed.next_event();
         assert_eq!(next["type"], "message", "{next}");
         assert_eq!(Delivery::of(&next).numbered(), (1, 1));
-        server.wait_for_metric("proxy_pending_messages", &[], 1.0);
+        place.wait_for_pending(&server, 1);
         owed.die(Death::Reset);
         let mut owed = Owed::connect(server.addr(), "c", "t", &json!({}));
         assert_eq!(owed.subscribed()["recovered"]["t"], true);
@@ -284,8 +284,8 @@ fn what_expires_leaves_without_a_word() {
 
 #[test]
 fn a_poll_looks_behind_what_is_used_up() {
-    with_workers(|workers| {
-        let server = Server::start(&["--workers", workers]);
+    everywhere(|place| {
+        let server = place.start(&[]);
         let fields = json!({"max_deliveries": 1});
         let mut owed = Owed::connect(server.addr(), "c", "t", &fields);
         publish_numbers(&server, "t", 0..20);

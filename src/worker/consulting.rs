@@ -7,6 +7,7 @@ use redis::Value;
 use super::Worker;
 use super::parking::Then;
 use super::polls::Found;
+use super::seats::SeatAt;
 use super::slots::ConnectionKey;
 use crate::topic::{Ack, LocalTopic, TopicName};
 use crate::valkey::consumers::{
@@ -181,7 +182,7 @@ impl Worker {
             let key = ConnectionKey::from_token(mio::Token(seat.connection as usize));
             let own = self.seats.of_mut(key).iter_mut();
             own.filter(|own| own.is_number(seat.number))
-                .for_each(super::seats::SeatAt::want_claim);
+                .for_each(SeatAt::want_claim);
             self.schedule_turn(key);
         }
         let Some(handle) = self.shared.store.find(topic).filter(|_| others != 0) else {

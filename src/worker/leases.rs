@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::Worker;
 use super::consulting::Matter;
+use super::seats::SeatAt;
 use super::slots::ConnectionKey;
 use crate::moment::micros;
 use crate::topic::{ConsumerName, TopicName};
@@ -70,7 +71,7 @@ impl Worker {
             // Its claim says whether it sits again, or has lost its seat.
             let own = self.seats.of_mut(*key).iter_mut();
             own.filter(|seat| seat.is_number(*number))
-                .for_each(super::seats::SeatAt::want_claim);
+                .for_each(SeatAt::want_claim);
             self.schedule_turn(*key);
         }
         self.wake_seats(topic, &wake);

@@ -5,6 +5,7 @@ use super::Worker;
 use super::consulting::Matter;
 use super::consumers_behind::NotClaimed;
 use super::polls::Found;
+use super::seats::SeatAt;
 use super::slots::ConnectionKey;
 use crate::topic::{Batch, Gap, TopicName};
 use crate::valkey::Refused;
@@ -18,7 +19,7 @@ impl Worker {
 
     /// A waiting poll was told of news.
     pub(super) fn wake_poll_claims(&mut self, key: ConnectionKey) {
-        if self.seats.of(key).iter().any(|seat| seat.may_claim()) {
+        if self.seats.of(key).iter().any(SeatAt::may_claim) {
             self.stop_waiting();
             self.begin_poll_claims(key, Vec::new());
         }

@@ -6,6 +6,7 @@
 pub mod checker;
 pub mod consumer;
 pub mod event_stream;
+pub mod everywhere;
 pub mod http;
 pub mod journal;
 pub mod link;
@@ -25,6 +26,7 @@ pub mod wire;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+pub use everywhere::everywhere;
 pub use http::{Http, Response};
 pub use link::{Cut, Link};
 pub use poll::Poller;
