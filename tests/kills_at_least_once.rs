@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use serde_json::{Value, json};
+use test_util::everywhere::Place;
 use test_util::journal::{Connection, Journal, Tally};
 use test_util::owed::{Death, Delivery, Lines, Owed, post_ack, publish_numbers};
 use test_util::{DEADLINE, Event, Http, Server};
@@ -30,12 +31,17 @@ const LOOK: Duration = Duration::from_millis(3);
 
 #[test]
 fn every_message_is_acknowledged_with_one_worker() {
-    run("1", 1);
+    run(&Place::in_memory("1"), 1, 1);
 }
 
 #[test]
 fn every_message_is_acknowledged_with_four_workers() {
-    run("4", 2);
+    run(&Place::in_memory("4"), 1, 2);
+}
+
+#[test]
+fn every_message_is_acknowledged_across_instances() {
+    run(&Place::behind_memory("2"), 3, 3);
 }
 
 /// Who consumes what, and how.
@@ -60,7 +66,8 @@ const CONSUMERS: [(&str, &str, Kind); 7] = [
 
 /// What all threads share.
 struct World {
-    server: Server,
+    servers: Vec<Server>,
+    connections: AtomicUsize,
     published: Mutex<BTreeMap<&'static str, Vec<String>>>,
     publishing: AtomicUsize,
     /// Every message has been acknowledged, or a thread has failed.
@@ -82,8 +89,10 @@ impl World {
         self.over.load(Ordering::Relaxed)
     }
 
+    /// Of one server after the other.
     fn address(&self) -> SocketAddr {
-        self.server.addr()
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        self.servers[number % self.servers.len()].addr()
     }
 }
 
@@ -98,11 +107,12 @@ impl Drop for Fuse<'_> {
     }
 }
 
-fn run(workers: &str, seed: u64) {
+fn run(place: &Place, servers: usize, seed: u64) {
     let seed = std::env::var("KILLS_SEED").map_or(seed, |it| it.parse().expect("a number"));
-    eprintln!("--workers {workers}, KILLS_SEED={seed}");
+    eprintln!("KILLS_SEED={seed}");
     let world = World {
-        server: Server::start(&["--workers", workers]),
+        servers: (0..servers).map(|_| place.start(&[])).collect(),
+        connections: AtomicUsize::new(0),
         published: Mutex::default(),
         publishing: AtomicUsize::new(TOPICS.len()),
         over: AtomicBool::new(false),
@@ -149,7 +159,7 @@ fn run(workers: &str, seed: u64) {
         }
         wait_for_the_end(world, &journals);
     });
-    settle_the_rest(&world, &journals);
+    settle_the_rest(place, &world, &journals);
     let check = |(journal, (name, topic, _)): (&Journal, (&str, &str, Kind))| {
         let tally = journal.check(&world.published(topic));
         eprintln!("{name}: {tally:?}");
@@ -174,7 +184,8 @@ fn publish(world: &World, topic: &'static str, mut random: Rng) {
     let mut number = 0;
     while number < MESSAGES_PER_TOPIC && !world.is_over() {
         let end = (number + random.u64(1..8)).min(MESSAGES_PER_TOPIC);
-        let ids = publish_numbers(&world.server, topic, number..end);
+        let server = random.choice(&world.servers).expect("there is one");
+        let ids = publish_numbers(server, topic, number..end);
         world.lock().entry(topic).or_default().extend(ids);
         number = end;
         thread::sleep(PACE);
@@ -203,7 +214,7 @@ fn wait_for_the_end(world: &World, journals: &[Journal]) {
 
 /// Acknowledges what is pending still, since an acknowledgement may be lost with its connection; then nothing
 /// may be.
-fn settle_the_rest(world: &World, journals: &[Journal]) {
+fn settle_the_rest(place: &Place, world: &World, journals: &[Journal]) {
     let began = Instant::now();
     let mut last: Vec<(Owed, &Journal, Connection)> = journals
         .iter()
@@ -221,7 +232,7 @@ fn settle_the_rest(world: &World, journals: &[Journal]) {
         .collect();
     let end = Instant::now() + DEADLINE;
     let mut is_quiet = false;
-    while !is_quiet || world.server.metric("proxy_pending_messages", &[]) != 0.0 {
+    while !is_quiet || place.pending(&world.servers[0]) != 0 {
         assert!(Instant::now() < end, "messages stay pending");
         is_quiet = true;
         for (owed, journal, connection) in &mut last {
