@@ -123,9 +123,15 @@ impl Feeds {
         self.change(|state, out| state.listens(now, out));
     }
 
-    /// The connection hears the channel of a topic.
+    /// The connection hears the channel of a topic. What was said there before to its consumers may
+    /// not have been heard.
     pub(super) fn confirmed(&self, topic: &str) {
         self.change(|state, out| state.confirmed(topic, out));
+        if let Ok(name) = TopicName::parse(topic) {
+            let mut news = Vec::new();
+            self.store.call_all(&name, &mut news);
+            self.post.news(&mut news);
+        }
     }
 
     /// A number has come back.

@@ -2,6 +2,7 @@
 //! others would be given what they hold.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use super::Worker;
 use super::consulting::Matter;
@@ -20,8 +21,12 @@ type Renewals = Vec<((ConnectionKey, u64), (ConsumerName, SharedMember))>;
 impl Worker {
     /// Renews the leases that it has not renewed lately; to be called about once a second.
     pub(super) fn renew_leases(&mut self) {
-        if self.shared.valkey.is_none() {
+        let Some(valkey) = &self.shared.valkey else {
             return;
+        };
+        let connects = valkey.counters().connects.load(Ordering::Relaxed);
+        if connects != std::mem::replace(&mut self.connects, connects) {
+            self.claim_anew();
         }
         for (topic, renewals) in self.leases_to_renew() {
             for chunk in renewals.chunks(REFRESH_SEATS_MAX) {
@@ -33,6 +38,17 @@ impl Worker {
                 self.consult(key, &topic, action, Matter::Renewal(seats));
             }
         }
+    }
+
+    /// A connection was lost, and with it maybe the word that something is there for a seat: what is
+    /// asked again is not always told again.
+    fn claim_anew(&mut self) {
+        let mut keys = Vec::new();
+        for (key, seats) in self.seats.all_mut() {
+            seats.iter_mut().for_each(SeatAt::want_claim);
+            keys.push(key);
+        }
+        keys.into_iter().for_each(|key| self.schedule_turn(key));
     }
 
     fn leases_to_renew(&mut self) -> HashMap<TopicName, Renewals> {

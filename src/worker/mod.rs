@@ -133,6 +133,8 @@ pub struct Worker {
     seats: Seats,
     /// Polls that wait.
     polls: usize,
+    /// Connections to the tier behind memory that there have been, as far as is known.
+    connects: u64,
     /// What waits for the tier behind memory.
     parking: Parking,
     tokens: Tokens,
@@ -214,6 +216,7 @@ impl Worker {
             topics: Subscriptions::default(),
             seats: Seats::default(),
             polls: 0,
+            connects: 0,
             parking: Parking::default(),
             tokens: Tokens::new(fastrand::u64(..)),
             listed: Listed::default(),

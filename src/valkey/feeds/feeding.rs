@@ -33,6 +33,8 @@ impl Feeds {
             Some(Said::Restart(position)) => {
                 // The log may have been read on from the stream past that.
                 self.store.skip(topic, position, &mut scratch.news);
+                // Consumers may have been owed what nobody had to read any more.
+                self.store.call_all(topic, &mut scratch.news);
                 self.change(|state, out| state.restarted(topic, position, false, out));
             }
             Some(Said::Wake) => self.store.call_all(topic, &mut scratch.news),
