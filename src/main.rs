@@ -45,10 +45,6 @@ fn run(config: Config) -> ExitCode {
             server.run()
         }
         Err(StartError::Settings(error)) => refuse(&Refusal::Config(error)),
-        Err(error @ StartError::NoCluster) => {
-            complain(&error.to_string());
-            ExitCode::from(EXIT_WRONG_SETTINGS)
-        }
         Err(error) => {
             tracing::error!(critical = true, "{error}");
             ExitCode::FAILURE

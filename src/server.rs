@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::api::origin::AccessPolicy;
 use crate::clock::Clock;
-use crate::config::{AllowedHosts, Config, ConfigError, HTTP_CONNECTIONS_RESERVED, ValkeyTopology};
+use crate::config::{AllowedHosts, Config, ConfigError, HTTP_CONNECTIONS_RESERVED};
 use crate::fanout::{self, mailbox};
 use crate::idempotency::Idempotency;
 use crate::moment::micros;
@@ -51,9 +51,6 @@ pub enum StartError {
     /// A setting breaks a rule that only the part it is for knows.
     #[error(transparent)]
     Settings(#[from] ConfigError),
-    /// A value of a setting belongs to a later version.
-    #[error("the setting valkey-mode must not be cluster: only standalone and sentinel are built")]
-    NoCluster,
     /// The system gave no selector, waker, thread or random bits.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -90,10 +87,6 @@ enum Waited {
 /// When a setting is wrong, the address cannot be had, or the system lacks something.
 pub fn start(config: Config) -> Result<Server, StartError> {
     let dead_letter_topic = dead_letter_topic(&config)?;
-    let topology = config.valkey.as_ref().map(|valkey| &valkey.topology);
-    if topology == Some(&ValkeyTopology::Cluster) {
-        return Err(StartError::NoCluster);
-    }
     raise_descriptor_limit(&config);
     let listeners = listen(config.address(), config.workers).map_err(|error| StartError::Bind {
         address: config.address(),

@@ -98,16 +98,6 @@ fn the_stronger_source_is_the_one_that_counts() {
 }
 
 #[test]
-fn a_cluster_refuses_the_start() {
-    let directory = tempfile::tempdir().unwrap();
-    let arguments = ["--storage-backend", "valkey", "--valkey-mode", "cluster"];
-    assert_eq!(
-        refused(directory.path(), &arguments, &[]),
-        "pulsar-proxy: the setting valkey-mode must not be cluster: only standalone and sentinel are built"
-    );
-}
-
-#[test]
 fn files_that_cannot_be_used_refuse_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();

@@ -14,7 +14,7 @@ use pulsar_proxy::topic::{
     Budget, Epoch, HistoryLimits, Message, Position, StoreLimits, TopicName, TopicStore,
 };
 use pulsar_proxy::valkey::{
-    Ending, Health, Job, KeepLimits, Lanes, Listener, Mail, Operation, Order, Outgoing, Post,
+    Ending, Health, Job, KeepLimits, Left, Listener, Mail, Operation, Order, Outgoing, Post,
     Publication, RawStrand, ReadOn, Refused, Reply, Strand, Task, Tools, Valkey, Waiter,
 };
 use test_util::valkey::{Valkey as Server, ValkeySentinel, ValkeySetup};
@@ -57,6 +57,12 @@ impl Listener for Heard {
         true
     }
 
+    fn leave(&self, _: &dyn Fn(&TopicName) -> bool) -> Vec<Left> {
+        Vec::new()
+    }
+
+    fn take_over(&self, _: Left) {}
+
     fn tell(&self, _: &mut ValkeyStats) {}
 
     fn stop(&self) {}
@@ -65,7 +71,6 @@ impl Listener for Heard {
 /// A tier with one worker, which is the test.
 struct Bench {
     valkey: Arc<Valkey>,
-    lanes: Arc<Lanes>,
     post: Arc<Post>,
     clock: Clock,
     heard: Arc<Heard>,
@@ -93,20 +98,20 @@ impl Bench {
             clock,
             instance: "test".to_owned(),
         };
-        let mut lanes = None;
-        let valkey = Valkey::start_with(tools, |made| {
-            lanes = Some(Arc::clone(made));
-            Arc::clone(&heard) as Arc<dyn Listener>
-        });
+        let listener = Arc::clone(&heard) as Arc<dyn Listener>;
+        let valkey = Valkey::start_with(tools, move |_| Ok(Arc::clone(&listener)));
         Bench {
             valkey: valkey.expect("it was given"),
-            lanes: lanes.expect("it was given"),
             post,
             clock,
             heard,
             tickets: AtomicU64::new(0),
             replies: Mutex::default(),
         }
+    }
+
+    fn order(&self, order: Order) {
+        self.valkey.cells()[0].order(order);
     }
 
     fn submit(&self, task: Task) -> Result<u64, Refused> {
@@ -482,9 +487,9 @@ fn listeners_hear_of_tails_strands_and_the_epoch() {
     let server = Server::start();
     let bench = Bench::new(&server);
     let positions = bench.publish(publication("t", "a", 2)).unwrap();
-    bench.lanes.order(Order::Tail(name("t")));
-    bench.lanes.order(Order::Tail(name("none")));
-    bench.lanes.order(Order::ReadOn {
+    bench.order(Order::Tail(name("t")));
+    bench.order(Order::Tail(name("none")));
+    bench.order(Order::ReadOn {
         topic: name("t"),
         behind: positions[0],
     });
@@ -576,7 +581,7 @@ fn the_channel_hears_what_is_published_and_the_echo() {
         .map(|one| one.stored_part.clone())
         .collect();
     let positions = bench.publish(both).unwrap();
-    bench.lanes.order(Order::Echo(41));
+    bench.order(Order::Echo(41));
     let mut heard = Vec::new();
     while heard.len() < 3 {
         connection.recv_response().unwrap();

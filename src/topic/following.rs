@@ -85,20 +85,21 @@ impl TopicStore {
     }
 
     /// Opens a topic whose newest message elsewhere is `newest`: its log begins behind that. Of no
-    /// effect when it is open.
+    /// effect when it is open. Returns the position of its newest message here.
     ///
     /// # Errors
     /// When there is no room for the topic.
-    pub fn open(&self, name: &TopicName, newest: Position) -> Result<(), StoreError> {
+    pub fn open(&self, name: &TopicName, newest: Position) -> Result<Position, StoreError> {
         let (name_hash, index) = self.shard_of(name.as_str());
         let mut shard = self.lock(index);
-        if shard.find(name_hash, name.as_str()).is_some() {
-            return Ok(());
+        let key = shard.find(name_hash, name.as_str());
+        if let Some(topic) = key.and_then(|key| shard.get(key)) {
+            return Ok(topic.history.newest().position);
         }
         let handle = self.make(&mut shard, index, name_hash, name.as_str())?;
         let topic = shard.get_mut(handle.key()).expect("made under this lock");
         topic.history = History::new(newest, newest);
-        Ok(())
+        Ok(newest)
     }
 
     /// Stores a message that was published elsewhere just now, if it follows the newest: `position`

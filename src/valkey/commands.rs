@@ -29,16 +29,12 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    pub(super) fn new(
-        settings: &ValkeySettings,
-        limits: KeepLimits,
-        echo_channel: &str,
-    ) -> Commands {
+    pub(super) fn new(settings: &ValkeySettings, limits: KeepLimits) -> Commands {
         let millis =
             |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         Commands {
             keys: Keys::of_database(&settings.prefix, settings.db),
-            echo_channel: echo_channel.to_owned(),
+            echo_channel: String::new(),
             messages_max: limits.messages_max,
             retention_millis: millis(limits.retention),
             last_retention_millis: millis(settings.last_retention),
@@ -46,6 +42,11 @@ impl Commands {
             command: Cmd::new(),
             packed: Vec::new(),
         }
+    }
+
+    /// Numbers are said on the channel of this hash tag and instance.
+    pub(super) fn say_on(&mut self, tag: &str, instance: &str) {
+        self.echo_channel = self.keys.echo(tag, instance);
     }
 
     pub(super) fn publish(&mut self, publication: &Publication) {

@@ -70,7 +70,8 @@ impl Connector {
         })
     }
 
-    /// The server that takes writes: the one that was named, or the one that a sentinel names now.
+    /// The one server that takes writes: the one that was named, or the one that a sentinel names
+    /// now.
     pub(super) fn primary(&self) -> Result<Address, ConnectError> {
         match &self.settings.topology {
             ValkeyTopology::Sentinel { master } => self.ask_sentinels(master),

@@ -31,7 +31,7 @@ pub(super) use self::state::{ECHO_WITHIN, Errand};
 use self::state::{Effects, State};
 use super::entry::RawStrand;
 use super::job::{Refused, Reply, Waiter};
-use super::order::{Listener, Order};
+use super::order::{Left, Listener, Order};
 use super::post::{Mail, Post};
 use crate::clock::Clock;
 use crate::metrics::ValkeyStats;
@@ -198,12 +198,17 @@ impl Feeds {
         if is_open {
             self.store.restart(topic, last, &mut scratch.news);
             self.post.news(&mut scratch.news);
-        } else if let Err(error) = self.store.open(topic, last) {
-            let refused = refusal(error);
-            self.change(|state, out| state.forget(topic, refused, out));
-            return;
         }
-        self.change(|state, _| state.stands(topic, last));
+        // Another one may have followed it so far, and then the log stands where that left it.
+        let stood = match self.store.open(topic, last) {
+            Ok(stood) => stood,
+            Err(error) => {
+                let refused = refusal(error);
+                self.change(|state, out| state.forget(topic, refused, out));
+                return;
+            }
+        };
+        self.change(|state, _| state.stands(topic, stood, stood < last));
         self.settle(topic, &mut scratch);
     }
 }
@@ -217,8 +222,10 @@ impl Listener for Feeds {
     fn tell(&self, stats: &mut ValkeyStats) {
         let (topics, echo_micros) = self.change(|state, _| (state.count(), state.echo_micros));
         self.figures.tell(stats);
-        stats.echo_seconds = echo_micros as f64 / 1e6;
-        stats.topics = topics;
+        stats.echo_seconds = stats.echo_seconds.max(echo_micros as f64 / 1e6);
+        for (sum, count) in stats.topics.iter_mut().zip(topics) {
+            *sum += count;
+        }
     }
 
     fn stop(&self) {
@@ -228,6 +235,15 @@ impl Listener for Feeds {
     fn sync(&self, topic: TopicName, waiter: Waiter, deadline: u64) {
         let now = self.now();
         self.change(|state, out| state.sync(topic, waiter, deadline, now, out));
+    }
+
+    fn leave(&self, stays: &dyn Fn(&TopicName) -> bool) -> Vec<Left> {
+        self.change(|state, _| state.leave(stays))
+    }
+
+    fn take_over(&self, left: Left) {
+        let now = self.now();
+        self.change(|state, out| state.take_over(left, now, out));
     }
 
     fn opened(&self, topic: &TopicName, last: Result<Position, Refused>) {

@@ -43,13 +43,13 @@ impl Carrier {
         self.again.append(&mut self.flight);
         std::mem::swap(&mut self.again, &mut self.flight);
         if worked.is_ok() {
-            self.lane.queue.put_back(&mut self.flight);
+            self.cell.lane.queue.put_back(&mut self.flight);
         }
         worked
     }
 
     fn seek_and_send(&mut self, link: &mut Link, echo: Option<u64>) -> Result<(), Broken> {
-        if std::mem::take(&mut self.needs_epoch) {
+        if std::mem::take(&mut self.needs_epoch) && self.keeps_epoch() {
             let found = self.look_up_epoch(link);
             found.map_err(|error| Broken::Unfit(error.text))?;
         }
@@ -104,7 +104,8 @@ impl Carrier {
     fn send(&mut self, link: &mut Link, echo: Option<u64>) -> Result<(), Broken> {
         let started = self.now();
         let is_canary = started >= self.canary_at;
-        let waits = self.pack(echo, is_canary);
+        let keeps_epoch = is_canary && self.keeps_epoch();
+        let waits = self.pack(echo, is_canary, keeps_epoch);
         if self.commands.packed.is_empty() {
             return Ok(());
         }
@@ -127,7 +128,7 @@ impl Carrier {
             self.settle_held(answer);
         }
         if is_canary {
-            self.take_canary(link, started)?;
+            self.take_canary(link, started, keeps_epoch)?;
         }
         if echo.is_some() {
             let answer = self.receive(link, started)?;
@@ -140,7 +141,7 @@ impl Carrier {
     }
 
     /// Whether replicas are waited for.
-    fn pack(&mut self, echo: Option<u64>, is_canary: bool) -> bool {
+    fn pack(&mut self, echo: Option<u64>, is_canary: bool, keeps_epoch: bool) -> bool {
         let commands = &mut self.commands;
         if commands.packed.capacity() > PACKED_BYTES_KEPT {
             commands.packed = Vec::new();
@@ -170,8 +171,10 @@ impl Carrier {
             let millis = (settings.timeout.as_millis() * 3 / 4) as u64;
             commands.wait(settings.wait, millis);
         }
-        if is_canary {
+        if keeps_epoch {
             commands.epoch();
+        }
+        if is_canary {
             commands.time();
         }
         if let Some(number) = echo {
@@ -180,12 +183,19 @@ impl Carrier {
         waits
     }
 
-    fn take_canary(&mut self, link: &mut Link, started: u64) -> Result<(), Broken> {
-        let epoch = self.receive(link, started)?;
+    fn take_canary(
+        &mut self,
+        link: &mut Link,
+        started: u64,
+        keeps_epoch: bool,
+    ) -> Result<(), Broken> {
+        if keeps_epoch {
+            let epoch = self.receive(link, started)?;
+            let epoch = self.check(Operation::Epoch, epoch);
+            self.needs_epoch = epoch.is_ok_and(|epoch| !self.tell_epoch(&epoch));
+        }
         let time = self.receive(link, started)?;
         self.canary_at = started + micros(CANARY_INTERVAL);
-        let epoch = self.check(Operation::Epoch, epoch);
-        self.needs_epoch = epoch.is_ok_and(|epoch| !self.tell_epoch(&epoch));
         if let Some(millis) = time_millis(&time) {
             link.now_millis = link.now_millis.max(millis);
         }
@@ -216,6 +226,11 @@ impl Carrier {
                 self.needs_pause = true;
             }
             Err(Trouble::Later) => self.needs_pause = true,
+            Err(Trouble::Moved) => {
+                self.needs_pause = true;
+                self.has_strays = true;
+                self.office.lanes.look_again();
+            }
             Err(Trouble::Unfit(text)) => self.unfit = Some(text),
             Err(Trouble::Other(text)) => self.complain(operation, text),
         }
@@ -235,7 +250,7 @@ impl Carrier {
             Ok(answer) => self.done(pending, answer, link),
             Err(Trouble::NoMemory) => self.refuse(pending, Refused::OutOfMemory),
             Err(Trouble::Other(_)) => self.refuse(pending, Refused::Error),
-            Err(Trouble::NoScript | Trouble::Later | Trouble::Unfit(_)) => {
+            Err(Trouble::NoScript | Trouble::Later | Trouble::Moved | Trouble::Unfit(_)) => {
                 count(&self.office.counters.retries);
                 self.again.push_back(pending);
             }

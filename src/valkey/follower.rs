@@ -13,6 +13,7 @@ use std::time::Duration;
 use redis::{Connection, ProtocolVersion, PushKind, RedisError, Value, cmd};
 
 use super::breaker::Backoff;
+use super::cell::{Berth, Cell};
 use super::channel::parse_echo;
 use super::connect::{ConnectError, Connector};
 use super::entry::bytes;
@@ -32,10 +33,11 @@ const TICK: Duration = Duration::from_millis(100);
 /// What a follower needs.
 pub(super) struct FollowerParts {
     pub(super) feeds: Arc<Feeds>,
-    pub(super) connector: Connector,
+    pub(super) cell: Arc<Cell>,
+    pub(super) connector: Arc<Connector>,
     pub(super) keys: Keys,
-    /// The node's echo channel.
-    pub(super) echo: String,
+    /// Name of this instance on echo channels.
+    pub(super) instance: String,
     pub(super) clock: Clock,
 }
 
@@ -73,6 +75,8 @@ enum Lost {
     Mute,
     #[error("it ended our subscription to {0}")]
     Unsubscribed(String),
+    #[error("another node has what it had")]
+    Moved,
     #[error("the end")]
     Stopped,
 }
@@ -88,6 +92,12 @@ struct Hearing {
 /// What is known of one connection.
 struct Ear {
     connection: Connection,
+    /// The node's echo channel.
+    echo: String,
+    /// How often the cell had moved before.
+    moves: u64,
+    /// Channels that one command may name: in a cluster each has a slot of its own.
+    channels_max: usize,
     /// Topics whose channels were asked for.
     topics: HashSet<TopicName>,
     /// Topics whose channels are to be heard no more, until that is confirmed.
@@ -116,7 +126,10 @@ impl Hearing {
             if matches!(lost, Lost::Stopped) {
                 return;
             }
-            tracing::warn!("not following Valkey's channels: {lost}");
+            if self.parts.cell.is_used() {
+                self.parts.cell.doubt();
+                tracing::warn!("not following Valkey's channels: {lost}");
+            }
             let wait = self.backoff.next(|below| fastrand::u64(..below.max(1)));
             thread::sleep(Duration::from_micros(wait));
         }
@@ -124,7 +137,8 @@ impl Hearing {
 
     fn connect(&self) -> Result<Ear, Lost> {
         let connector = &self.parts.connector;
-        let address = connector.primary()?;
+        let (berth, moves) = self.parts.cell.berth();
+        let (address, tag) = berth.find(connector)?;
         let connection = connector.connect(&address, ProtocolVersion::RESP3)?;
         // Longer than anything takes that is well, so that a value is never given up halfway.
         let within = Some(Duration::from_micros(ECHO_WITHIN));
@@ -132,13 +146,19 @@ impl Hearing {
         connection.set_write_timeout(within)?;
         let mut ear = Ear {
             connection,
+            echo: self.parts.keys.echo(&tag, &self.parts.instance),
+            moves,
+            channels_max: match berth {
+                Berth::Single => CHANNELS_PER_COMMAND,
+                _ => 1,
+            },
             topics: HashSet::new(),
             leaving: HashSet::new(),
             errands: VecDeque::new(),
             unconfirmed: 0,
             commands: Vec::new(),
         };
-        let subscribe = cmd("SSUBSCRIBE").arg(&self.parts.echo).get_packed_command();
+        let subscribe = cmd("SSUBSCRIBE").arg(&ear.echo).get_packed_command();
         ear.connection.send_packed_command(&subscribe)?;
         Ok(ear)
     }
@@ -157,6 +177,9 @@ impl Hearing {
             if self.parts.feeds.is_stopped() {
                 return Err(Lost::Stopped);
             }
+            if self.parts.cell.has_moved_since(ear.moves) {
+                return Err(Lost::Moved);
+            }
             match value {
                 Value::Push { kind, data } => self.take_push(ear, &kind, &data)?,
                 Value::ServerError(error) => return Err(Lost::Refused(error.to_string())),
@@ -174,7 +197,7 @@ impl Hearing {
         let Ok(channel) = std::str::from_utf8(channel) else {
             return Ok(());
         };
-        let is_echo = channel == self.parts.echo;
+        let is_echo = channel == ear.echo;
         match kind {
             PushKind::SMessage if is_echo => self.echoed(ear, bytes(rest)),
             PushKind::SMessage => self.heard(ear, channel, bytes(rest)),
@@ -255,7 +278,7 @@ impl Ear {
             } else {
                 "SUNSUBSCRIBE"
             });
-            for _ in 0..CHANNELS_PER_COMMAND {
+            for _ in 0..self.channels_max {
                 let is_same = |it: &mut Errand| matches!(it, Errand::Subscribe(_)) == is_subscribe;
                 match self.errands.pop_front_if(is_same) {
                     Some(Errand::Subscribe(topic)) => {

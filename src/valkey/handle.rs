@@ -1,30 +1,30 @@
 //! What the rest of the server holds of this tier.
 
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::cell::{Berth, Cell};
 use super::commands::Commands;
 use super::connect::Connector;
 use super::counters::{ValkeyCounters, count};
 use super::job::{Job, Refused, Task};
 use super::keys::Keys;
-use super::lane::{Carrier, Lane, Office};
+use super::lane::{Carrier, Office};
+use super::lanes::Lanes;
 use super::order::{Listener, Order};
 use super::post::Post;
 use super::queue::Pending;
 use super::spooling::{self, Spooler};
+use super::surveyor::Surveyor;
 use crate::clock::Clock;
-use crate::config::{OnOutage, ValkeySettings};
+use crate::config::{OnOutage, ValkeySettings, ValkeyTopology};
 use crate::metrics::ValkeyStats;
 use crate::moment::micros;
 use crate::spool::Spool;
 use crate::topic::TopicStore;
-
-/// Hash tag of the echo channel where there is one node.
-pub(super) const NODE_TAG: &str = "0";
 
 /// How Valkey is doing, with a sentence for people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,54 +49,22 @@ impl Health {
     }
 }
 
-/// All lanes, and which of them leads to a topic.
-pub struct Lanes {
-    lane: Arc<Lane>,
-    clock: Clock,
-    timeout: u64,
-    counters: Arc<ValkeyCounters>,
-}
-
-impl std::fmt::Debug for Lanes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lanes")
-            .field("lane", &self.lane)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Lanes {
-    /// Gives an order to the lane of its topic. Never blocks. Whoever listens hears of it within
-    /// about twice the time-out at the latest, whether or not Valkey is there.
-    pub fn order(&self, order: Order) {
-        if let Order::Echo(number) = order {
-            self.lane.queue.echo(number);
-            return;
-        }
-        let deadline = match &order {
-            Order::Job(job) => job.deadline,
-            _ => self
-                .clock
-                .now()
-                .monotonic_micros
-                .saturating_add(self.timeout),
-        };
-        // A lane that is closed has nobody left to answer to.
-        let _ = self.lane.queue.push(Pending::new(order, deadline));
-    }
-}
-
 /// The tier.
 pub struct Valkey {
     lanes: Arc<Lanes>,
-    listener: Arc<dyn Listener>,
+    counters: Arc<ValkeyCounters>,
+    clock: Clock,
     bytes_max: u64,
     timeout: Duration,
     /// There is one with a spool.
     spooler: Option<Arc<Spooler>>,
     keys: Keys,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Arc<Threads>,
+    is_stopped: Arc<AtomicBool>,
 }
+
+/// Threads to wait for at the end.
+type Threads = Mutex<Vec<JoinHandle<()>>>;
 
 impl std::fmt::Debug for Valkey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -133,60 +101,88 @@ pub struct Tools {
 }
 
 impl Valkey {
-    /// Starts the threads, and returns at once, whether or not Valkey is there. `listen` is given
-    /// the lanes and makes who listens to them.
+    /// Starts the threads, and returns at once, whether or not Valkey is there. `listen` makes who
+    /// listens to a lane: to the only one at once, to those of a cluster when it is known.
     ///
     /// # Errors
     /// When the file of authorities cannot be read, the spool cannot be opened, or a thread cannot
     /// be started.
     pub fn start_with(
         tools: Tools,
-        listen: impl FnOnce(&Arc<Lanes>) -> Arc<dyn Listener>,
+        listen: impl Fn(&Arc<Cell>) -> io::Result<Arc<dyn Listener>> + Send + 'static,
     ) -> io::Result<Arc<Valkey>> {
         let settings = &tools.settings;
-        let counters = Arc::new(ValkeyCounters::default());
-        let lanes = Arc::new(Lanes {
-            lane: Arc::new(Lane::new()),
-            clock: tools.clock,
-            timeout: micros(settings.timeout),
-            counters: Arc::clone(&counters),
-        });
-        let keys = Keys::of_database(&settings.prefix, settings.db);
+        let is_cluster = settings.topology == ValkeyTopology::Cluster;
         let spool = open_spool(settings)?;
         let valkey = Arc::new(Valkey {
-            listener: listen(&lanes),
-            lanes,
+            lanes: Arc::new(Lanes::new(is_cluster)),
+            counters: Arc::default(),
+            clock: tools.clock,
             bytes_max: settings.queue_bytes_max as u64,
             timeout: settings.timeout,
             spooler: spool.is_some().then(Arc::default),
-            keys,
-            threads: Mutex::default(),
+            keys: Keys::of_database(&settings.prefix, settings.db),
+            threads: Arc::default(),
+            is_stopped: Arc::default(),
         });
         if let (Some(spool), Some(spooler)) = (spool, &valkey.spooler) {
             let post = Arc::clone(&tools.post);
             spooling::start(spool, spooler, Arc::downgrade(&valkey), post, tools.clock)?;
         }
-        valkey.start_lane(tools, counters)?;
+        let limits = tools.limits;
+        let office = Arc::new(valkey.office(tools)?);
+        let threads = Arc::clone(&valkey.threads);
+        let timeout = micros(valkey.timeout);
+        let made_for = Arc::clone(&office);
+        let make = move |index, berth| {
+            let office = Arc::clone(&made_for);
+            let lanes = Arc::downgrade(&office.lanes);
+            let cell = Arc::new(Cell::new(index, berth, lanes, office.clock, timeout));
+            let listener = listen(&cell)?;
+            cell.set_listener(Arc::clone(&listener));
+            let commands = Commands::new(&office.settings, limits);
+            let carrier = Carrier::new(Arc::clone(&cell), office, listener, commands);
+            start_lane(carrier, index, &threads)?;
+            Ok(cell)
+        };
+        if is_cluster {
+            valkey.start_surveyor(&office, make)?;
+        } else {
+            valkey.lanes.add(make(0, Berth::Single)?);
+        }
         Ok(valkey)
     }
 
-    fn start_lane(&self, tools: Tools, counters: Arc<ValkeyCounters>) -> io::Result<()> {
-        let echo = self.keys.echo(NODE_TAG, &tools.instance);
-        let commands = Commands::new(&tools.settings, tools.limits, &echo);
-        let office = Arc::new(Office {
+    fn office(&self, tools: Tools) -> io::Result<Office> {
+        Ok(Office {
             connector: Arc::new(Connector::new(&tools.settings)?),
             settings: tools.settings,
             clock: tools.clock,
             store: tools.store,
             post: tools.post,
             spooler: self.spooler.clone(),
-            counters,
-        });
-        let lane = Arc::clone(&self.lanes.lane);
-        let carrier = Carrier::new(lane, office, Arc::clone(&self.listener), commands);
-        let thread = std::thread::Builder::new().name("valkey-lane-0".to_owned());
-        let thread = thread.spawn(move || carrier.run())?;
-        self.lock_threads().push(thread);
+            counters: Arc::clone(&self.counters),
+            lanes: Arc::clone(&self.lanes),
+            instance: tools.instance,
+        })
+    }
+
+    fn start_surveyor(
+        &self,
+        office: &Office,
+        make: impl Fn(usize, Berth) -> io::Result<Arc<Cell>> + Send + 'static,
+    ) -> io::Result<()> {
+        let surveyor = Surveyor {
+            lanes: Arc::clone(&self.lanes),
+            connector: Arc::clone(&office.connector),
+            seeds: office.settings.addresses.clone(),
+            make: Box::new(make),
+            is_stopped: Arc::clone(&self.is_stopped),
+        };
+        let thread = std::thread::Builder::new().name("valkey-cluster".to_owned());
+        let thread = thread.spawn(move || surveyor.run())?;
+        self.lanes.set_surveyor(thread.thread().clone());
+        lock(&self.threads).push(thread);
         Ok(())
     }
 
@@ -197,25 +193,35 @@ impl Valkey {
     /// At once, and then without a reply: [`Refused::Away`] while there has been no connection for
     /// a while, [`Refused::Full`] while too many bytes wait.
     pub fn submit(&self, job: Job) -> Result<(), Refused> {
-        let is_away = self.lanes.lane.is_away();
-        match (job.task, &self.spooler) {
-            (Task::Publish(publication), Some(spooler)) if is_away => {
+        let cell = self.reachable(&job.task);
+        match (job.task, &self.spooler, cell) {
+            (Task::Publish(publication), Some(spooler), None) => {
                 spooler.keep(job.waiter, publication);
                 Ok(())
             }
-            (task, _) => self.submit_direct(Job { task, ..job }),
+            (task, _, cell) => self.submit_to(cell, Job { task, ..job }),
         }
     }
 
     /// The same, past the spool.
     pub(super) fn submit_direct(&self, job: Job) -> Result<(), Refused> {
-        let counters = &self.lanes.counters;
-        if self.lanes.lane.is_away() {
+        self.submit_to(self.reachable(&job.task), job)
+    }
+
+    /// Where a task is done, unless nobody is to wait for that now.
+    fn reachable(&self, task: &Task) -> Option<Arc<Cell>> {
+        self.lanes.of_task(task).filter(|cell| !cell.lane.is_away())
+    }
+
+    fn submit_to(&self, cell: Option<Arc<Cell>>, job: Job) -> Result<(), Refused> {
+        let counters = &self.counters;
+        let Some(cell) = cell else {
             count(&counters.refused_away);
             return Err(Refused::Away);
-        }
+        };
         if let Task::Sync(topic) = job.task {
-            self.listener.sync(topic, job.waiter, job.deadline);
+            let listener = cell.listener().ok_or(Refused::Away)?;
+            listener.sync(topic, job.waiter, job.deadline);
             return Ok(());
         }
         let deadline = job.deadline;
@@ -227,7 +233,7 @@ impl Valkey {
             count(&counters.refused_full);
             Err(Refused::Full)
         } else {
-            let queue = &self.lanes.lane.queue;
+            let queue = &cell.lane.queue;
             queue.push(pending).then_some(()).ok_or(Refused::Away)
         };
         if pushed.is_err() {
@@ -236,9 +242,9 @@ impl Valkey {
         pushed
     }
 
-    /// Whether there is a connection now.
+    /// Whether all that is stored can be reached now.
     pub(super) fn is_reachable(&self) -> bool {
-        self.lanes.lane.health() == Health::Well
+        matches!(self.health(), Health::Well | Health::NoEcho(_))
     }
 
     /// Time in which a job should be done.
@@ -251,14 +257,14 @@ impl Valkey {
         &self.keys
     }
 
-    /// How things are.
+    /// How things are, where they are worst.
     pub fn health(&self) -> Health {
-        match self.lanes.lane.health() {
-            Health::Well if !self.listener.is_heard() => {
-                Health::NoEcho("what is said through Valkey does not come back")
-            }
-            health => health,
-        }
+        self.lanes.health()
+    }
+
+    /// What there is for each primary.
+    pub fn cells(&self) -> Vec<Arc<Cell>> {
+        self.lanes.cells()
     }
 
     /// Numbers for metrics.
@@ -267,8 +273,12 @@ impl Valkey {
             is_up: self.health() == Health::Well,
             ..ValkeyStats::default()
         };
-        self.lanes.counters.tell(&mut stats);
-        self.listener.tell(&mut stats);
+        self.counters.tell(&mut stats);
+        for cell in self.lanes.cells() {
+            if let Some(listener) = cell.listener() {
+                listener.tell(&mut stats);
+            }
+        }
         if let Some(spooler) = &self.spooler {
             spooler.tell(&mut stats);
         }
@@ -277,27 +287,41 @@ impl Valkey {
 
     /// What was counted.
     pub fn counters(&self) -> &ValkeyCounters {
-        &self.lanes.counters
+        &self.counters
     }
 
     /// Takes no more jobs, lets those that wait be done for at most `patience` from now (and the
     /// answers under way for one time-out), refuses the rest, and ends the threads.
     pub fn stop(&self, patience: Duration) {
-        let stop_at = self.lanes.clock.now().after(patience);
-        self.lanes.lane.queue.stop(stop_at);
-        for thread in self.lock_threads().drain(..) {
+        let stop_at = self.clock.now().after(patience);
+        self.is_stopped.store(true, Ordering::Release);
+        self.lanes.look_again();
+        let cells = self.lanes.cells();
+        cells.iter().for_each(|cell| cell.lane.queue.stop(stop_at));
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
             // A thread that panicked has said so already.
             let _ = thread.join();
         }
-        self.listener.stop();
+        for listener in cells.iter().filter_map(|cell| cell.listener()) {
+            listener.stop();
+        }
         if let Some(spooler) = &self.spooler {
             spooler.end();
         }
     }
+}
 
-    fn lock_threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Starts the thread that carries orders to a primary.
+fn start_lane(carrier: Carrier, index: usize, threads: &Threads) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name(format!("valkey-lane-{index}"));
+    let thread = thread.spawn(move || carrier.run())?;
+    lock(threads).push(thread);
+    Ok(())
+}
+
+fn lock(threads: &Threads) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+    threads.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open_spool(settings: &ValkeySettings) -> io::Result<Option<Spool>> {

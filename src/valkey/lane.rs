@@ -18,12 +18,14 @@ use std::time::Duration;
 use redis::{Value, cmd};
 
 use super::breaker::{Backoff, Breaker};
+use super::cell::Cell;
 use super::commands::Commands;
 use super::connect::{ConnectError, Connector};
 use super::counters::{ValkeyCounters, count};
 use super::entry::number;
 use super::handle::Health;
 use super::job::{Job, Refused, Task};
+use super::lanes::Lanes;
 use super::link::{Link, Trace};
 use super::node::Node;
 use super::order::{Listener, Order};
@@ -81,6 +83,9 @@ pub(super) struct Office {
     pub(super) store: Arc<TopicStore>,
     pub(super) post: Arc<Post>,
     pub(super) counters: Arc<ValkeyCounters>,
+    pub(super) lanes: Arc<Lanes>,
+    /// Name of this instance on echo channels.
+    pub(super) instance: String,
 }
 
 /// Why a connection is given up.
@@ -96,7 +101,7 @@ pub(super) enum Broken {
 
 /// The thread of a lane.
 pub(super) struct Carrier {
-    pub(super) lane: Arc<Lane>,
+    pub(super) cell: Arc<Cell>,
     pub(super) office: Arc<Office>,
     pub(super) listener: Arc<dyn Listener>,
     pub(super) commands: Commands,
@@ -122,18 +127,24 @@ pub(super) struct Carrier {
     breaker: Breaker,
     backoff: Backoff,
     known_node: Option<Node>,
+    /// How often the cell had moved when it was connected.
+    moves: u64,
+    /// Of the routes that all orders were compared with.
+    routes: u64,
+    /// Some orders are not for this lane.
+    pub(super) has_strays: bool,
 }
 
 impl Carrier {
     pub(super) fn new(
-        lane: Arc<Lane>,
+        cell: Arc<Cell>,
         office: Arc<Office>,
         listener: Arc<dyn Listener>,
         commands: Commands,
     ) -> Carrier {
         let now = office.clock.now().monotonic_micros;
         Carrier {
-            lane,
+            cell,
             office,
             listener,
             commands,
@@ -151,6 +162,9 @@ impl Carrier {
             breaker: Breaker::new(now),
             backoff: Backoff::default(),
             known_node: None,
+            moves: 0,
+            routes: 0,
+            has_strays: false,
         }
     }
 
@@ -161,7 +175,7 @@ impl Carrier {
                 break;
             }
         }
-        for pending in self.lane.queue.remove(|_| true) {
+        for pending in self.cell.lane.queue.remove(|_| true) {
             self.refuse(pending, Refused::Away);
         }
         self.deliver();
@@ -181,10 +195,11 @@ impl Carrier {
                 }
                 Err(error) => self.not_connected(&error),
             }
+            self.forward_strays();
             self.refuse_waiting();
             let wait = Duration::from_micros(self.backoff.next(|below| fastrand::u64(..below)));
-            if let Some(stop_at) = self.lane.queue.pause(wait) {
-                if self.lane.queue.is_empty() || self.now() >= stop_at {
+            if let Some(stop_at) = self.cell.lane.queue.pause(wait) {
+                if self.cell.lane.queue.is_empty() || self.now() >= stop_at {
                     return None;
                 }
                 std::thread::sleep(wait.min(Duration::from_millis(100)));
@@ -194,11 +209,45 @@ impl Carrier {
 
     fn try_connect(&mut self) -> Result<Link, ConnectError> {
         let office = Arc::clone(&self.office);
-        let address = office.connector.primary()?;
+        let (berth, moves) = self.cell.berth();
+        self.moves = moves;
+        let (address, tag) = berth.find(&office.connector)?;
+        self.commands.say_on(&tag, &office.instance);
         let timeout = office.settings.timeout;
         let mut link = Link::open(&office.connector, &address, timeout, &self.traces)?;
-        self.look_up_epoch(&mut link)?;
+        if self.keeps_epoch() {
+            self.look_up_epoch(&mut link)?;
+        } else if !office.lanes.knows_epoch() {
+            return Err(ConnectError {
+                text: "the Valkey cluster is being connected to",
+                detail: "the epoch, which another node has, is not known yet".to_owned(),
+            });
+        }
         Ok(link)
+    }
+
+    /// Whether the epoch is stored where this lane leads.
+    pub(super) fn keeps_epoch(&self) -> bool {
+        let key = self.commands.keys.epoch();
+        self.office.lanes.leads_to(self.cell.index, &key)
+    }
+
+    /// Gives orders to the lanes that they are for now.
+    fn forward_strays(&mut self) {
+        let lanes = Arc::clone(&self.office.lanes);
+        let routes = lanes.version();
+        let is_new = std::mem::replace(&mut self.routes, routes) != routes;
+        if !std::mem::take(&mut self.has_strays) && !is_new {
+            return;
+        }
+        let index = self.cell.index;
+        let is_stray = |pending: &Pending| lanes.is_astray(index, &pending.order);
+        for pending in self.cell.lane.queue.remove(is_stray) {
+            // Bytes that wait are counted for all lanes together.
+            if let Some(pending) = lanes.forward(index, pending) {
+                self.refuse(pending, Refused::Away);
+            }
+        }
     }
 
     fn connected(&mut self, link: &Link) {
@@ -209,7 +258,7 @@ impl Carrier {
         self.commands.scripts.forget();
         self.canary_at = self.now() + micros(CANARY_INTERVAL);
         self.set_away(false);
-        self.lane.set_health(Health::Well);
+        self.cell.lane.set_health(Health::Well);
         if self.known_node.as_ref() != Some(&link.node) {
             link.node.warn();
             self.known_node = Some(link.node.clone());
@@ -218,23 +267,28 @@ impl Carrier {
     }
 
     fn not_connected(&mut self, error: &ConnectError) {
+        if !self.cell.is_used() {
+            self.set_away(false);
+            return;
+        }
+        self.office.lanes.look_again();
         count(&self.office.counters.connect_failures);
         let now = self.now();
         self.breaker.lost(now);
         if self.breaker.is_open(now) {
-            if !self.lane.is_away() {
+            if !self.cell.lane.is_away() {
                 tracing::error!("Valkey is away: {error}");
             }
             self.set_away(true);
-            self.lane.set_health(Health::Away(error.text));
+            self.cell.lane.set_health(Health::Away(error.text));
         } else {
             tracing::debug!("no connection to Valkey: {error}");
-            self.lane.set_health(Health::Connecting(error.text));
+            self.cell.lane.set_health(Health::Connecting(error.text));
         }
     }
 
     fn set_away(&self, is_away: bool) {
-        let was_away = self.lane.is_away.swap(is_away, Ordering::Relaxed);
+        let was_away = self.cell.lane.is_away.swap(is_away, Ordering::Relaxed);
         let open = &self.office.counters.breakers_open;
         match (was_away, is_away) {
             (false, true) => open.fetch_add(1, Ordering::Relaxed),
@@ -246,13 +300,18 @@ impl Carrier {
     /// Refuses workers' jobs while the breaker is open, and whatever has waited too long.
     fn refuse_waiting(&mut self) {
         let now = self.now();
-        if self.lane.is_away() {
+        if self.cell.lane.is_away() {
             let is_job = |pending: &Pending| matches!(pending.order, Order::Job(_));
-            for pending in self.lane.queue.remove(is_job) {
+            for pending in self.cell.lane.queue.remove(is_job) {
                 self.refuse(pending, Refused::Away);
             }
         }
-        for pending in self.lane.queue.remove(|pending| pending.deadline <= now) {
+        for pending in self
+            .cell
+            .lane
+            .queue
+            .remove(|pending| pending.deadline <= now)
+        {
             self.refuse(pending, Refused::TooLate);
         }
         self.deliver();
@@ -261,11 +320,16 @@ impl Carrier {
     /// Works until the connection is lost, or the lane is closed: then it is done for good.
     fn serve(&mut self, mut link: Link) -> bool {
         loop {
+            if self.cell.has_moved_since(self.moves) {
+                self.lose(&link, &Broken::Unfit("another node has what it had"));
+                return false;
+            }
+            self.forward_strays();
             let patience = self.canary_at.saturating_sub(self.now());
-            let batch = self.lane.queue.take(Duration::from_micros(patience));
+            let batch = self.cell.lane.queue.take(Duration::from_micros(patience));
             let is_over = batch.stop_at.is_some() && batch.orders.is_empty();
             if is_over || batch.stop_at.is_some_and(|stop_at| stop_at <= self.now()) {
-                self.lane.queue.put_back(&mut { batch.orders });
+                self.cell.lane.queue.put_back(&mut { batch.orders });
                 return true;
             }
             let had_work = !batch.orders.is_empty();
@@ -278,7 +342,7 @@ impl Carrier {
             }
             if std::mem::take(&mut self.needs_pause) {
                 let wait = self.backoff.next(|below| fastrand::u64(..below));
-                self.lane.queue.pause(Duration::from_micros(wait));
+                self.cell.lane.queue.pause(Duration::from_micros(wait));
             } else if had_work {
                 self.backoff.reset();
             }
@@ -289,13 +353,14 @@ impl Carrier {
     fn lose(&mut self, link: &Link, error: &Broken) {
         tracing::warn!("the connection to Valkey is given up: {error}");
         self.breaker.lost(self.now());
-        self.lane
+        self.cell
+            .lane
             .set_health(Health::Connecting("Valkey's connection was lost"));
         if let Some(trace) = &link.trace {
             self.traces.truncate(TRACES_MAX - 1);
             self.traces.insert(0, trace.clone());
         }
-        self.lane.queue.put_back(&mut self.flight);
+        self.cell.lane.queue.put_back(&mut self.flight);
     }
 
     /// Tells the listener the epoch, of which there is one from now on.
@@ -316,7 +381,7 @@ impl Carrier {
     /// Whether there is one.
     pub(super) fn tell_epoch(&mut self, answer: &Value) -> bool {
         if let Some(bits) = number(answer).and_then(|bits| u32::try_from(bits).ok()) {
-            self.listener.epoch(Epoch::new(bits));
+            self.office.lanes.tell_epoch(Epoch::new(bits));
         }
         *answer != Value::Nil
     }

@@ -16,6 +16,7 @@
 
 mod breaker;
 pub mod catalogue;
+mod cell;
 pub mod channel;
 mod commands;
 mod connect;
@@ -30,6 +31,7 @@ pub mod idempotency;
 mod job;
 mod keys;
 mod lane;
+mod lanes;
 mod link;
 mod node;
 mod order;
@@ -37,15 +39,18 @@ mod post;
 mod queue;
 mod scripts;
 mod search;
+mod slots;
 mod spooling;
 mod starting;
 mod strand;
+mod surveyor;
 mod trouble;
 
+pub use cell::Cell;
 pub use counters::{Ending, Operation, ValkeyCounters};
 pub use entry::{RawEntry, RawStrand};
-pub use handle::{Health, KeepLimits, Lanes, Tools, Valkey};
+pub use handle::{Health, KeepLimits, Tools, Valkey};
 pub use job::{Call, Job, Outgoing, Publication, ReadOn, Refused, Reply, Strand, Task, Waiter};
 pub use keys::Keys;
-pub use order::{Listener, Order};
+pub use order::{Left, Listener, Order};
 pub use post::{Mail, Post};

@@ -23,6 +23,15 @@ pub enum Order {
     },
 }
 
+/// A topic that is followed by somebody else from now on.
+#[derive(Debug)]
+pub struct Left {
+    /// Which.
+    pub topic: TopicName,
+    /// Who waits for it, and until when in monotonic microseconds.
+    pub waiters: Vec<(Waiter, u64)>,
+}
+
 /// Who hears what lanes find out for the tier itself. All but the first are called on lanes'
 /// threads.
 pub trait Listener: Send + Sync {
@@ -35,6 +44,10 @@ pub trait Listener: Send + Sync {
     fn mended(&self, topic: &TopicName, strand: Result<RawStrand, Refused>);
     /// The epoch of what is stored: at each connect, and twice a second.
     fn epoch(&self, epoch: Epoch);
+    /// Gives up the topics of which `stays` says that another lane leads to them now.
+    fn leave(&self, stays: &dyn Fn(&TopicName) -> bool) -> Vec<Left>;
+    /// Follows a topic that another one has given up.
+    fn take_over(&self, left: Left);
     /// Whether what is said on the echo channel comes back.
     fn is_heard(&self) -> bool;
     /// Adds what it has counted.

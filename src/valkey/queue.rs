@@ -96,6 +96,19 @@ impl Queue {
         true
     }
 
+    /// Puts an order at the end that was another lane's; back it comes when this one is closed.
+    pub(super) fn take_over(&self, mut pending: Pending) -> Option<Pending> {
+        let mut state = self.lock();
+        if state.stop_at.is_some() {
+            return Some(pending);
+        }
+        pending.is_sought = false;
+        state.orders.push_back(pending);
+        drop(state);
+        self.bell.notify_one();
+        None
+    }
+
     /// Has the newest number said.
     pub(super) fn echo(&self, number: u64) {
         let mut state = self.lock();

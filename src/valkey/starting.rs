@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::connect::Connector;
 use super::feeds::Feeds;
 use super::follower::{self, FollowerParts};
-use super::handle::{KeepLimits, NODE_TAG, Tools, Valkey};
+use super::handle::{KeepLimits, Tools, Valkey};
 use super::keys::Keys;
 use super::post::Post;
 use crate::clock::Clock;
@@ -30,33 +30,36 @@ impl Valkey {
     ) -> io::Result<Arc<Valkey>> {
         let instance = random_name()?;
         let keys = Keys::of_database(&settings.prefix, settings.db);
-        let echo = keys.echo(NODE_TAG, &instance);
-        let connector = Connector::new(settings)?;
+        let connector = Arc::new(Connector::new(settings)?);
         let tools = Tools {
             settings: settings.clone(),
             limits,
             store: Arc::clone(&store),
             post: Arc::clone(&post),
             clock,
-            instance,
+            instance: instance.clone(),
         };
-        let mut made = None;
-        let valkey = Valkey::start_with(tools, |lanes| {
-            let lanes = Arc::clone(lanes);
-            let order = move |order| lanes.order(order);
-            let feeds = Arc::new(Feeds::new(store, post, clock, settings.linger, order));
-            made = Some(Arc::clone(&feeds));
-            feeds
-        })?;
-        let parts = made.map(|feeds| FollowerParts {
-            feeds,
-            connector,
-            keys,
-            echo,
-            clock,
-        });
-        parts.map(follower::start).transpose()?;
-        Ok(valkey)
+        let linger = settings.linger;
+        Valkey::start_with(tools, move |cell| {
+            let to = Arc::downgrade(cell);
+            let order = move |order| {
+                // Without its lane nobody wants anything any more.
+                if let Some(cell) = to.upgrade() {
+                    cell.order(order);
+                }
+            };
+            let (store, post) = (Arc::clone(&store), Arc::clone(&post));
+            let feeds = Arc::new(Feeds::new(store, post, clock, linger, order));
+            follower::start(FollowerParts {
+                feeds: Arc::clone(&feeds),
+                cell: Arc::clone(cell),
+                connector: Arc::clone(&connector),
+                keys: keys.clone(),
+                instance: instance.clone(),
+                clock,
+            })?;
+            Ok(feeds)
+        })
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) enum Trouble {
     NoScript,
     /// It may be done soon, by the same server.
     Later,
+    /// Another server of the cluster has it, or will have it soon.
+    Moved,
     /// This server does not serve, or not any more: another one may, or this one later.
     Unfit(&'static str),
     /// Something else; the text is for the log.
@@ -30,6 +32,8 @@ fn trouble(error: &ServerError) -> Trouble {
         "OOM" => Trouble::NoMemory,
         "NOSCRIPT" => Trouble::NoScript,
         "TRYAGAIN" | "NOREPLICAS" | "MISCONF" | "BUSY" => Trouble::Later,
+        // What is being moved is waited for: it is a matter of moments.
+        "MOVED" | "ASK" => Trouble::Moved,
         "LOADING" => Trouble::Unfit("Valkey is loading its data"),
         "READONLY" => Trouble::Unfit("Valkey is a replica"),
         "MASTERDOWN" => Trouble::Unfit("Valkey has lost its primary"),

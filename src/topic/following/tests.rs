@@ -159,7 +159,7 @@ fn there_are_no_more_topics_than_may_be() {
     bench.store.open(&name("a"), at(1)).unwrap();
     let full = bench.store.open(&name("b"), at(1));
     assert_eq!(full, Err(StoreError::TopicsMax));
-    assert_eq!(bench.store.open(&name("a"), at(1)), Ok(()));
+    assert_eq!(bench.store.open(&name("a"), at(2)), Ok(at(1)));
 }
 
 #[test]

@@ -34,7 +34,9 @@ pub(super) struct Figures {
 impl Figures {
     /// Tells what metrics want to know.
     pub(super) fn tell(&self, stats: &mut ValkeyStats) {
-        stats.fed = [self.fed.count(), self.mended.count()];
-        stats.epoch_changes = self.epoch_changes.count();
+        stats.fed[0] += self.fed.count();
+        stats.fed[1] += self.mended.count();
+        // All nodes have the same one.
+        stats.epoch_changes = stats.epoch_changes.max(self.epoch_changes.count());
     }
 }

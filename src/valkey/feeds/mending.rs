@@ -115,12 +115,17 @@ impl State {
         }
     }
 
-    /// The topic is open, or was started over, behind `last`. [`State::settle`] comes next.
-    pub(super) fn stands(&mut self, name: &TopicName, last: Position) {
+    /// The topic is open, or was started over, behind `last`, and more stands in the stream if it
+    /// `is_behind`. [`State::settle`] comes next.
+    pub(super) fn stands(&mut self, name: &TopicName, last: Position, is_behind: bool) {
         if let Some(followed) = self.topics.get_mut(name)
             && let Log::Tail { again, .. } = followed.log
         {
-            let then = if again { Then::Again } else { Then::Finish };
+            let then = if again || is_behind {
+                Then::Again
+            } else {
+                Then::Finish
+            };
             followed.log = Log::Settling(last, then);
         }
     }

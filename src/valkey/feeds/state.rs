@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::super::job::{Refused, Waiter};
-use super::super::order::Order;
+use super::super::order::{Left, Order};
 use super::followed::{Followed, Log};
 use crate::topic::{Position, TopicName};
 
@@ -106,7 +106,17 @@ impl State {
             return;
         }
         let number = self.echo(now, out);
-        let followed = match self.topics.entry(topic.clone()) {
+        self.follow(&topic, now).waiters.push(number);
+        let waiting = Waiting {
+            topic,
+            waiter,
+            deadline,
+        };
+        self.waiting.insert(number, waiting);
+    }
+
+    fn follow(&mut self, topic: &TopicName, now: u64) -> &mut Followed {
+        match self.topics.entry(topic.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let look_at = now + self.linger;
@@ -114,14 +124,38 @@ impl State {
                 self.errands.push(Errand::Subscribe(topic.clone()));
                 entry.insert(Followed::new(look_at))
             }
-        };
-        followed.waiters.push(number);
-        let waiting = Waiting {
-            topic,
-            waiter,
-            deadline,
-        };
-        self.waiting.insert(number, waiting);
+        }
+    }
+
+    /// Gives up all topics but those that `stays` names. Their logs stay as they are.
+    pub(super) fn leave(&mut self, stays: &dyn Fn(&TopicName) -> bool) -> Vec<Left> {
+        let astray = self.topics.keys().filter(|topic| !stays(topic));
+        let astray: Vec<TopicName> = astray.cloned().collect();
+        let mut left = Vec::with_capacity(astray.len());
+        for topic in astray {
+            let Some(followed) = self.topics.remove(&topic) else {
+                continue;
+            };
+            if let Log::Reading(..) = followed.log {
+                self.readings -= 1;
+            }
+            let numbers = followed.waiters.iter();
+            let waiting = numbers.filter_map(|number| self.waiting.remove(number));
+            let waiters = waiting.map(|it| (it.waiter, it.deadline)).collect();
+            left.push(Left { topic, waiters });
+        }
+        left
+    }
+
+    /// Follows a topic that another node had.
+    pub(super) fn take_over(&mut self, left: Left, now: u64, out: &mut Effects) {
+        let Left { topic, waiters } = left;
+        self.follow(&topic, now);
+        for (waiter, deadline) in waiters {
+            self.sync(topic.clone(), waiter, deadline, now, out);
+        }
+        // The follower looks for errands whenever something comes back.
+        self.echo(now, out);
     }
 
     /// What the follower has to do; asked whenever something was echoed.

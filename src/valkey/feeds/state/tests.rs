@@ -33,7 +33,7 @@ impl Bench {
         bench.state.confirmed("t", &mut bench.out);
         assert!(matches!(bench.out.orders.pop(), Some(Order::Tail(_))));
         assert_eq!(bench.state.awaits_tail(&topic()), Some(false));
-        bench.state.stands(&topic(), Position::ZERO);
+        bench.state.stands(&topic(), Position::ZERO, false);
         bench.state.settle(&topic(), 0, &mut bench.out);
         assert_eq!(bench.replies(), [], "the number has not come back");
         bench.echo(0);
@@ -218,7 +218,7 @@ fn after_a_loss_every_topic_is_read_and_few_at_a_time() {
             .state
             .sync(name.clone(), waiter(1), u64::MAX, 0, &mut bench.out);
         bench.state.confirmed(name, &mut bench.out);
-        bench.state.stands(name, Position::ZERO);
+        bench.state.stands(name, Position::ZERO, false);
         bench.state.settle(name, 0, &mut bench.out);
     }
     assert_eq!(bench.state.count(), [200, 0]);

@@ -1,0 +1,235 @@
+//! A Valkey Cluster: topics are spread over its primaries, slots move, and primaries fail.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use test_util::checker::Ledger;
+use test_util::consumer::{Consumer, Transport};
+use test_util::owed::{Death, Owed, post_ack};
+use test_util::poll::{list, text};
+use test_util::valkey::{log_key, stream_id};
+use test_util::{DEADLINE, Http, Response, RoamingPublisher, Server, ValkeyCluster, wait_until};
+
+/// How soon delivery goes on once there is a primary.
+const RECOVERY: Duration = Duration::from_secs(2);
+
+/// Starts servers on a cluster, each of which is ready.
+fn instances<const COUNT: usize>(cluster: &ValkeyCluster) -> [Server; COUNT] {
+    let hosts = cluster.hosts();
+    let mode = ["--storage-backend", "valkey", "--valkey-mode", "cluster"];
+    let flags = ["--valkey-host", &hosts, "--valkey-timeout", "2s"];
+    let flags = [&mode[..], &flags].concat();
+    let servers = std::array::from_fn(|_| Server::start(&flags));
+    servers.iter().for_each(Server::wait_until_ready);
+    servers
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("t{number}")).collect()
+}
+
+fn slots(cluster: &ValkeyCluster, topics: &[String]) -> Vec<u32> {
+    let slots = topics.iter().map(|topic| cluster.slot(&log_key(topic)));
+    slots.collect()
+}
+
+/// Publishes one message to each topic in one request.
+fn publish_to_all(server: &Server, topics: &[String], ledger: &Ledger) -> Vec<String> {
+    let message = |topic: &String| json!({"topic": topic, "payload": {"mark": "bulk"}});
+    let bulk = json!({"messages": topics.iter().map(message).collect::<Vec<_>>()}).to_string();
+    let answer = server.post("/api/v1/messages/bulk", bulk);
+    assert_eq!(answer.status, 207, "{answer:?}");
+    let answer = answer.json();
+    let results = list(&answer["results"]).iter().zip(topics);
+    let record = |(result, topic): (&Value, &String)| {
+        assert_eq!(result["topic"], *topic);
+        let id = text(&result["message_id"]);
+        ledger.record(topic, id, "bulk");
+        id.to_owned()
+    };
+    results.map(record).collect()
+}
+
+/// Checks that something is stored and delivered soon.
+fn assert_goes_on(
+    publisher: &mut RoamingPublisher<'_>,
+    live: &mut Consumer,
+    ledger: &Ledger,
+    topic: &str,
+) {
+    let began = Instant::now();
+    publisher.publish_at_last(topic);
+    live.read_all(ledger);
+    assert!(began.elapsed() < RECOVERY, "{:?}", began.elapsed());
+}
+
+/// Checks what has come to a subscriber, and what comes to a new one.
+fn check_all(live: &mut Consumer, server: &Server, ledger: &Ledger, topics: &[&str]) {
+    let mut late = Consumer::new(server.addr(), Transport::WebSocket, topics, 1);
+    for consumer in [&mut *live, &mut late] {
+        consumer.read_all(ledger);
+        for trace in consumer.traces() {
+            ledger.check(trace);
+            assert!(trace.gaps.is_empty(), "{:?}", trace.gaps);
+        }
+    }
+}
+
+#[test]
+fn topics_are_spread_over_all_primaries() {
+    let cluster = ValkeyCluster::start();
+    let servers: [Server; 2] = instances(&cluster);
+    let topics = names(12);
+    let primaries = slots(&cluster, &topics).into_iter();
+    let primaries: Vec<usize> = primaries
+        .map(|slot| cluster.primary_of(slot).expect("every slot is served"))
+        .collect();
+    for node in 0..3 {
+        assert!(
+            primaries.contains(&node),
+            "node {node} has none: {primaries:?}"
+        );
+    }
+
+    let ledger = Ledger::default();
+    let all: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let mut live = Consumer::new(servers[1].addr(), Transport::WebSocket, &all, 1);
+    let ids = publish_to_all(&servers[0], &topics, &ledger);
+    for ((topic, at), id) in topics.iter().zip(&primaries).zip(&ids) {
+        assert_eq!(cluster.nodes()[*at].stream(topic), [stream_id(id)]);
+    }
+    let mut publisher = RoamingPublisher::new(&ledger, &servers.each_ref().map(Server::addr), "p");
+    for topic in all.iter().cycle().take(60) {
+        assert_eq!(publisher.publish_at_last(topic), 0);
+    }
+    check_all(&mut live, &servers[0], &ledger, &all);
+
+    // What needs several nodes, and what needs one that has no topic.
+    let listed = servers[1].get("/api/v1/topics?limit=100").json();
+    let listed = list(&listed).iter().map(|it| text(&it["topic_name"]));
+    let mut wanted = all.clone();
+    wanted.sort_unstable();
+    assert_eq!(listed.collect::<Vec<_>>(), wanted);
+    let key = |server: &Server, key: &str| -> Response {
+        let body = json!({"topic": "t0", "payload": {"once": key}}).to_string();
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", key),
+        ];
+        Http::open(server.addr()).request("POST", "/api/v1/messages", &headers, body.as_bytes())
+    };
+    for number in 0..12 {
+        let name = format!("key-{number}");
+        let [first, second] = servers.each_ref().map(|server| key(server, &name));
+        assert_eq!((first.status, second.status), (201, 201));
+        assert_eq!(first.json()["message_id"], second.json()["message_id"]);
+    }
+    for topic in &topics {
+        let path = format!("/api/v1/topics/{topic}");
+        let mut http = Http::open(servers[0].addr());
+        assert_eq!(
+            http.request("DELETE", &path, &[], b"").status,
+            204,
+            "{topic}"
+        );
+        assert_eq!(servers[1].get(&path).status, 404, "{topic}");
+    }
+}
+
+#[test]
+fn consumers_of_all_primaries_are_shared() {
+    let cluster = ValkeyCluster::start();
+    let servers: [Server; 2] = instances(&cluster);
+    let ledger = Ledger::default();
+    let topics = names(6);
+    let ids = publish_to_all(&servers[0], &topics, &ledger);
+    let earliest = json!({"offset": "earliest"});
+    for (topic, id) in topics.iter().zip(&ids) {
+        let mut here = Owed::connect(servers[0].addr(), "c", topic, &earliest);
+        assert_eq!(here.next_message().attempt, 1);
+        here.die(Death::Close);
+        let mut there = Owed::connect(servers[1].addr(), "c", topic, &earliest);
+        assert_eq!(there.next_message().attempt, 2);
+        let body = json!({"client_id": "c", "message_ids": [id]});
+        assert_eq!(post_ack(servers[0].addr(), &body), (1, Vec::new()));
+    }
+}
+
+#[test]
+fn slots_move_while_they_are_used() {
+    let cluster = ValkeyCluster::start();
+    let servers: [Server; 2] = instances(&cluster);
+    let topics = names(4);
+    let slots = slots(&cluster, &topics);
+    let all: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let ledger = Ledger::default();
+    publish_to_all(&servers[0], &topics, &ledger);
+    let mut live = Consumer::new(servers[1].addr(), Transport::WebSocket, &all, 1);
+    let published = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let publishing = scope.spawn(|| {
+            let mut publisher = RoamingPublisher::new(&ledger, &[servers[0].addr()], "p");
+            for topic in all.iter().cycle().take(200) {
+                publisher.publish_at_last(topic);
+                published.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for slot in slots.iter().cycle() {
+            // Each slot is used between two moves.
+            let before = published.load(Ordering::Relaxed);
+            wait_until("something is published", DEADLINE, || {
+                publishing.is_finished() || published.load(Ordering::Relaxed) > before + all.len()
+            });
+            if publishing.is_finished() {
+                break;
+            }
+            let from = cluster.primary_of(*slot).expect("it is served");
+            cluster.move_slot(*slot, (from + 1) % 3);
+        }
+    });
+    let mut publisher = RoamingPublisher::new(&ledger, &[servers[1].addr()], "q");
+    for topic in &all {
+        assert_goes_on(&mut publisher, &mut live, &ledger, topic);
+    }
+    check_all(&mut live, &servers[0], &ledger, &all);
+    assert_eq!(live.connections(), 1, "subscribers stay");
+}
+
+#[test]
+fn a_replica_takes_over_from_a_killed_primary() {
+    let mut cluster = ValkeyCluster::start();
+    let servers: [Server; 2] = instances(&cluster);
+    let topics = names(6);
+    let all: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let slot = cluster.slot(&log_key(all[0]));
+    let ledger = Ledger::default();
+    let mut live = Consumer::new(servers[1].addr(), Transport::WebSocket, &all, 1);
+    let mut publisher = RoamingPublisher::new(&ledger, &[servers[0].addr()], "p");
+    for topic in all.iter().cycle().take(30) {
+        assert_eq!(publisher.publish_at_last(topic), 0);
+    }
+    live.read_all(&ledger);
+
+    for _ in 0..2 {
+        let primary = cluster.primary_of(slot).expect("it is served");
+        // A replica that has not got everything may lose it: that is what a fail-over promises.
+        wait_until("the replica has all", DEADLINE, || {
+            cluster.nodes()[primary].command::<u64>(&["WAIT", "1", "1000"]) == 1
+        });
+        assert_eq!(cluster.kill_primary_of(slot), primary);
+        assert_ne!(cluster.wait_for_primary_of(slot), primary);
+        assert_goes_on(&mut publisher, &mut live, &ledger, all[0]);
+        servers.iter().for_each(Server::wait_until_ready);
+        for topic in &all {
+            publisher.publish_at_last(topic);
+        }
+        live.read_all(&ledger);
+        cluster.node(primary).restart();
+        cluster.wait_until_complete();
+        servers.iter().for_each(Server::wait_until_ready);
+    }
+    check_all(&mut live, &servers[0], &ledger, &all);
+    assert_eq!(live.connections(), 1, "subscribers stay");
+}
