@@ -233,3 +233,43 @@ fn a_replica_takes_over_from_a_killed_primary() {
     check_all(&mut live, &servers[0], &ledger, &all);
     assert_eq!(live.connections(), 1, "subscribers stay");
 }
+
+#[test]
+fn what_other_primaries_have_goes_on_when_one_is_lost() {
+    let mut cluster =
+        ValkeyCluster::start_with(|setup| setup.set("cluster-require-full-coverage", "no"));
+    let [server] = instances(&cluster);
+    let topics = names(12);
+    let slots = slots(&cluster, &topics);
+    let lost = cluster.primary_of(slots[0]).expect("it is served");
+    let is_lost = |cluster: &ValkeyCluster, slot: &u32| cluster.primary_of(*slot) == Some(lost);
+    let (gone, stay): (Vec<_>, Vec<_>) = topics
+        .iter()
+        .map(String::as_str)
+        .zip(&slots)
+        .partition(|(_, slot)| is_lost(&cluster, slot));
+    let names = |topics: Vec<(_, _)>| topics.into_iter().map(|it| it.0).collect::<Vec<&str>>();
+    let (gone, stay) = (names(gone), names(stay));
+    let ledger = Ledger::default();
+    let mut live = Consumer::new(server.addr(), Transport::WebSocket, &stay, 1);
+    let mut publisher = RoamingPublisher::new(&ledger, &[server.addr()], "p");
+
+    // With its replica, so that nobody takes over.
+    cluster.node(lost + 3).kill();
+    cluster.node(lost).kill();
+    server.wait_until_unready();
+    let answer = server.get("/ready").json();
+    assert_ne!(answer["checks"]["storage"], "ok", "{answer}");
+    let body = json!({"topic": gone[0], "payload": {}}).to_string();
+    let refused = server.post("/api/v1/messages", body);
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    for topic in &stay {
+        assert_goes_on(&mut publisher, &mut live, &ledger, topic);
+    }
+    check_all(&mut live, &server, &ledger, &stay);
+
+    cluster.node(lost).restart();
+    server.wait_until_ready();
+    publisher.publish_at_last(gone[0]);
+}
