@@ -117,6 +117,8 @@ fn who_lives_keeps_what_it_holds() {
     let mut holds = owed(&one, "a", &group);
     let ids = publish_numbers(&other, "t", 0..3);
     assert_eq!(holds.take(3), first_attempts(0..3));
+    one.wait_for_metric("proxy_consumers", &[], 1.0);
+    one.wait_for_metric("proxy_pending_messages", &[], 3.0);
     let mut other = owed(&other, "b", &group);
     let end = Instant::now() + LEASE_IS_OVER;
     while Instant::now() < end {
@@ -124,6 +126,7 @@ fn who_lives_keeps_what_it_holds() {
         assert_eq!(other.message_within(Duration::from_millis(500)), None);
     }
     holds.settle(&[&ids[0], &ids[1], &ids[2]]);
+    one.wait_for_metric("proxy_pending_messages", &[], 0.0);
 }
 
 #[test]

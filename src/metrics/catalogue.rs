@@ -408,15 +408,24 @@ pub(super) static FAMILIES: &[Family] = &[
         name: "proxy_consumers",
         kind: Kind::Gauge,
         labels: &[],
-        help: "Durable consumers: a client or a group in one topic counts as one.",
-        samples: |view| vec![gauge(&[], view.store.consumers as f64)],
+        help: "Durable consumers: a client or a group in one topic counts as one. On Valkey those alone that have a connection to this instance, each member of a group.",
+        samples: |view| {
+            let seats = view.sum(|worker| worker.seats.get());
+            vec![gauge(&[], view.store.consumers as f64 + seats as f64)]
+        },
     },
     Family {
         name: "proxy_pending_messages",
         kind: Kind::Gauge,
         labels: &[],
-        help: "Messages that durable consumers were given and have not acknowledged.",
-        samples: |view| vec![gauge(&[], view.store.consumers_pending as f64)],
+        help: "Messages that durable consumers were given and have not acknowledged. On Valkey those of the connections to this instance, as of some seconds ago.",
+        samples: |view| {
+            let pending = view.sum(|worker| worker.seats_pending.get());
+            vec![gauge(
+                &[],
+                view.store.consumers_pending as f64 + pending as f64,
+            )]
+        },
     },
     Family {
         name: "proxy_memory_used_bytes",

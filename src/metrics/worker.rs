@@ -56,6 +56,8 @@ pub struct WorkerMetrics {
     pub(super) storage_operations: [[Cell; 2]; StorageOperation::ALL.len()],
     pub(super) idempotent_replays: Cell,
     pub(super) poll_waiters: Cell,
+    pub(super) seats: Cell,
+    pub(super) seats_pending: Cell,
     pub(super) polls: [Cell; PollOutcome::ALL.len()],
     pub(super) streams: Cell,
     pub(super) acks: [Cell; AckResult::ALL.len()],
@@ -126,6 +128,12 @@ impl WorkerMetrics {
     pub fn delivered(&self, messages: u64, bytes: u64) {
         self.deliveries.add(messages);
         self.delivered_bytes.add(bytes);
+    }
+
+    /// Seats at consumers behind memory, and messages pending for them.
+    pub fn seats(&self, seats: u64, pending: u64) {
+        self.seats.set(seats);
+        self.seats_pending.set(pending);
     }
 
     /// Polls that wait for messages now.

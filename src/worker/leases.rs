@@ -80,9 +80,20 @@ impl Worker {
         topic: &TopicName,
         reply: Result<ConsumerReply, Refused>,
     ) {
-        let Ok(ConsumerReply::Refreshed { unseated, wake }) = reply else {
+        let Ok(ConsumerReply::Refreshed {
+            pending,
+            unseated,
+            wake,
+        }) = reply
+        else {
             return;
         };
+        for ((key, number), pending) in seats.iter().zip(pending) {
+            let own = self.seats.of_mut(*key).iter_mut();
+            let own = own.filter(|seat| seat.is_number(*number));
+            own.filter_map(|seat| seat.lease.as_mut())
+                .for_each(|lease| lease.pending = pending);
+        }
         for (key, number) in unseated.iter().filter_map(|index| seats.get(*index)) {
             // Its claim says whether it sits again, or has lost its seat.
             let own = self.seats.of_mut(*key).iter_mut();

@@ -40,6 +40,8 @@ pub(super) struct Lease {
     pub(super) wants_claim: bool,
     /// A claim is under way.
     pub(super) is_claiming: bool,
+    /// Messages that were pending for it when it was renewed last.
+    pub(super) pending: u64,
     /// When it was renewed last, in monotonic microseconds.
     pub(super) renewed_at: u64,
 }
@@ -52,6 +54,7 @@ impl Lease {
             serial,
             wants_claim: true,
             is_claiming: false,
+            pending: 0,
             renewed_at: now,
         })
     }
@@ -168,6 +171,15 @@ impl Seats {
         if !seats.is_empty() {
             self.by_connection.insert(key, seats);
         }
+    }
+
+    /// How many leases there are, and messages pending for them.
+    pub(super) fn count(&self) -> (u64, u64) {
+        let seats = self.by_connection.values().flatten();
+        let leases = seats.filter_map(|seat| seat.lease.as_ref());
+        leases.fold((0, 0), |(count, pending), lease| {
+            (count + 1, pending + lease.pending)
+        })
     }
 
     /// When a connection has to claim without news, in monotonic microseconds; `u64::MAX` for

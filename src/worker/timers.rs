@@ -175,6 +175,8 @@ impl Worker {
         }
         self.metrics.connections_open(others + streams, websockets);
         self.metrics.streams_open(streams);
+        let (seats, pending) = self.seats.count();
+        self.metrics.seats(seats, pending);
         self.metrics.outbox_bytes(outbox_bytes);
     }
 }

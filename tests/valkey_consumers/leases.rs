@@ -12,7 +12,7 @@ fn refresh(
     seats: &[(ConsumerName, SharedMember)],
 ) -> (Vec<usize>, Vec<SharedSeat>) {
     match bench.run(ConsumerAction::Refresh(seats.to_vec())) {
-        ConsumerReply::Refreshed { unseated, wake } => (unseated, wake),
+        ConsumerReply::Refreshed { unseated, wake, .. } => (unseated, wake),
         other => panic!("{other:?}"),
     }
 }

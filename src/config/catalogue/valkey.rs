@@ -61,7 +61,7 @@ pub(crate) const VALKEY_MODE: Plain = Plain {
         "valkey-mode",
         Group::Valkey,
         "NAME",
-        "What the hosts are: standalone (one server) or sentinel; cluster is not built yet and refuses the start",
+        "What the hosts are: standalone (one server), cluster or sentinel",
     ),
     default: "standalone",
 };

@@ -49,7 +49,13 @@ impl ConsumerTask {
                 };
                 let unseated = parts.list(index)?;
                 let wake = parts.seats()?;
-                ConsumerReply::Refreshed { unseated, wake }
+                let count = |part: Value| u64::try_from(number(&part)?).map_err(|_| Unreadable);
+                let pending = parts.list(count)?;
+                ConsumerReply::Refreshed {
+                    pending,
+                    unseated,
+                    wake,
+                }
             }
             (ConsumerAction::Drop { .. }, b"ok") => {
                 // Below zero for no more.

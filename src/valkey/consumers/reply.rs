@@ -31,6 +31,8 @@ pub enum ConsumerReply {
     },
     /// Leases were renewed.
     Refreshed {
+        /// How many messages are pending for each seat, in order.
+        pending: Vec<u64>,
         /// Which seats, by their places in the task, have no lease any more: their next claims say
         /// whether the members sit again, or have lost their seats.
         unseated: Vec<usize>,
