@@ -298,36 +298,6 @@ fn a_stream_without_its_newest_position_leaves_one() {
 }
 
 #[test]
-fn consumers_without_a_member_go_with_their_topic() {
-    let mut world = World::new();
-    world.publish("t", "7-3", None, "{}");
-    let lists = ["s", "o", "t", "l"];
-    for consumer in ["c:gone", "g:over", "g:held"] {
-        for list in lists {
-            let key = format!("p:{{t}}:c:{list}:{consumer}");
-            let _: u64 = world.valkey.command(&["ZADD", &key, "+inf", ""]);
-        }
-        let _: u64 = world
-            .valkey
-            .command(&["ZADD", "p:{t}:c:all", "99", consumer]);
-    }
-    let far = "9000000000000";
-    for (consumer, lease) in [("g:over", "1000"), ("g:held", far)] {
-        let key = format!("p:{{t}}:c:l:{consumer}");
-        let _: u64 = world.valkey.command(&["ZADD", &key, lease, "i:0:0:1"]);
-    }
-    world.run(&catalogue::remove(&world.keys.clone(), &name("t"), LIFE));
-    let left: Vec<String> = world.valkey.command(&["ZRANGE", "p:{t}:c:all", "0", "-1"]);
-    assert_eq!(left, ["g:held"]);
-    for (consumer, is_left) in [("c:gone", false), ("g:over", false), ("g:held", true)] {
-        for list in lists {
-            let key = format!("p:{{t}}:c:{list}:{consumer}");
-            assert_eq!(world.exists(&key), is_left, "{key}");
-        }
-    }
-}
-
-#[test]
 fn pages_go_through_a_stream_in_both_orders() {
     let mut world = World::new();
     assert!(world.page(Order::Ascending, None, batch(1)).is_none());

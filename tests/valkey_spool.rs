@@ -114,6 +114,9 @@ fn what_is_spooled_outlives_the_server() {
     });
     server.wait_for_metric("proxy_spool_publications", &[], 0.0);
     assert_eq!(stored(&valkey, "t"), (0..20).collect::<Vec<_>>());
+    wait_until("the topic is listed", DEADLINE, || {
+        server.get("/api/v1/topics").json()[0]["topic_name"] == "t"
+    });
 }
 
 #[test]

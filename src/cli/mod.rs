@@ -15,7 +15,6 @@ use crate::config::{self, About, Config, ConfigError, Layers, Machine, SETTINGS,
 pub use machine::detect as detect_machine;
 
 /// What the program is started with and in. Handed in, so that tests need not change their process.
-#[derive(Debug)]
 pub struct Surroundings {
     /// Program name and arguments.
     pub arguments: Vec<OsString>,

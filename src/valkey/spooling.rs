@@ -1,7 +1,7 @@
 //! Messages that cannot be stored now go to the spool, and from there to Valkey when it is there
 //! again: oldest first, each once, since their tokens tell which of them have arrived before.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::catalogue;
 use super::handle::Valkey;
 use super::job::{Job, Outgoing, Publication, Refused, Reply, Task, Waiter};
 use super::post::{Mail, Post};
@@ -22,6 +23,8 @@ const REPLAYED_MAX: usize = 64;
 const REPLAYED_BYTES_MAX: usize = 1 << 20;
 /// How often it is looked whether Valkey is there again.
 const LOOK: Duration = Duration::from_millis(200);
+/// The ticket of a job for whose reply nobody waits.
+const NO_TICKET: u64 = u64::MAX;
 /// Milliseconds by which the clocks of this machine and of Valkey may differ.
 const CLOCK_SLACK_MILLIS: u64 = 60_000;
 
@@ -89,6 +92,8 @@ struct Spooling {
 #[derive(Default, Debug)]
 struct Replay {
     results: Vec<Option<bool>>,
+    /// The topic of each.
+    topics: Vec<Option<TopicName>>,
     /// Which replay it is: replies to an earlier one are ignored.
     round: u64,
 }
@@ -201,6 +206,7 @@ impl Spooling {
             // What stands behind one that was refused is sent again; its tokens tell.
             let done = self.replay.results.iter();
             let done = done.take_while(|result| **result == Some(true)).count();
+            self.list(done);
             self.confirm(done);
             self.replay.results.clear();
         }
@@ -224,12 +230,14 @@ impl Spooling {
         let now = self.clock.now();
         self.replay.round += 1;
         self.replay.results = vec![None; records.len()];
+        self.replay.topics = vec![None; records.len()];
         for (index, record) in records.into_iter().enumerate() {
             let Some(publication) = publication_of(record, now.wall_micros) else {
                 // Its time is up, or its topic is none.
                 self.replay.results[index] = Some(true);
                 continue;
             };
+            self.replay.topics[index] = Some(publication.topic.clone());
             let job = Job {
                 waiter: Waiter {
                     worker: Post::SPOOL,
@@ -243,6 +251,25 @@ impl Spooling {
             }
         }
         self.replay.results.iter().any(Option::is_some)
+    }
+
+    /// Lists the topics of what is stored now, as far as they are not listed. The next message of a
+    /// topic does the same.
+    fn list(&mut self, count: usize) {
+        let topics = self.replay.topics.drain(..).take(count).flatten();
+        let topics: BTreeSet<TopicName> = topics.collect();
+        let Some(valkey) = self.valkey.upgrade().filter(|_| !topics.is_empty()) else {
+            return;
+        };
+        let job = Job {
+            waiter: Waiter {
+                worker: Post::SPOOL,
+                ticket: NO_TICKET,
+            },
+            deadline: self.clock.now().after(valkey.timeout()),
+            task: Task::Call(catalogue::enlist(valkey.keys(), &topics)),
+        };
+        let _ = valkey.submit_direct(job);
     }
 
     fn confirm(&mut self, count: usize) {

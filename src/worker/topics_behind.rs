@@ -11,6 +11,7 @@ use crate::session::{Ticket, TopicsAnswer, TopicsQuestion};
 use crate::topic::{CatalogueError, TopicName, TopicTotals};
 use crate::valkey::catalogue::{self, Created, Found, PageAsked, Progress, Survey, Surveyed};
 use crate::valkey::catalogue::{RawPage, TopicFacts};
+use crate::valkey::consumers::{ConsumerAction, ConsumerReply, ConsumerTask};
 use crate::valkey::{Call, Refused, Task};
 
 /// A request for topics that waits.
@@ -30,7 +31,9 @@ enum Matter {
     Enlist(TopicsAnswer),
     Describe(TopicName),
     Update(TopicName),
-    Remove,
+    Remove(TopicName),
+    /// The consumers of a topic that is removed.
+    Drop(ConsumerTask),
     Page(PageAsked),
     Survey(Survey),
 }
@@ -122,7 +125,8 @@ impl Worker {
             }
             TopicsQuestion::Remove(name) => {
                 let life = self.shared.config.valkey.as_ref()?.last_retention;
-                (Matter::Remove, catalogue::remove(keys, &name, life))
+                let call = catalogue::remove(keys, &name, life);
+                (Matter::Remove(name), call)
             }
             TopicsQuestion::Page(name, request) => {
                 let page = PageAsked::new(name, request, self.shared.store.epoch());
@@ -140,6 +144,14 @@ impl Worker {
             return self.follow_survey(survey, &said);
         }
         let said = said.pop()?;
+        if let Matter::Drop(task) = matter {
+            return match task.read(said).ok()? {
+                ConsumerReply::Dropped { skip: Some(skip) } => {
+                    self.drop_consumers(task.topic, skip)
+                }
+                _ => Some(Next::Answer(Ok(TopicsAnswer::Removed))),
+            };
+        }
         Some(Next::Answer(match matter {
             Matter::Create(name) => return self.created(name, &said),
             Matter::Enlist(answer) => Ok(answer),
@@ -147,11 +159,22 @@ impl Worker {
                 .map(|facts| TopicsAnswer::Details(facts.details(name, store))),
             Matter::Update(name) => existing(Found::read(&said)?)
                 .map(|facts| TopicsAnswer::Updated(facts.details(name, store))),
-            Matter::Remove if catalogue::read_removed(&said)? => Ok(TopicsAnswer::Removed),
-            Matter::Remove => Err(CatalogueError::Unknown),
+            Matter::Remove(name) if catalogue::read_removed(&said)? => {
+                return self.drop_consumers(name, 0);
+            }
+            Matter::Remove(_) => Err(CatalogueError::Unknown),
             Matter::Page(page) => return self.follow_page(page, &said),
-            Matter::Survey(_) => return None,
+            Matter::Survey(_) | Matter::Drop(_) => return None,
         }))
+    }
+
+    /// Those without a member go with their topic, some at a time.
+    fn drop_consumers(&self, topic: TopicName, skip: u64) -> Option<Next> {
+        let action = ConsumerAction::Drop { skip };
+        let task = ConsumerTask { topic, action };
+        let keys = self.shared.valkey.as_ref()?.keys();
+        let call = task.call(keys, &self.shared.consumer_terms);
+        Some(Next::Ask(Matter::Drop(task), vec![call]))
     }
 
     /// The name is listed before who has created the topic hears of it; and also when it was

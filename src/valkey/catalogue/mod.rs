@@ -66,17 +66,16 @@ pub fn update(keys: &Keys, topic: &TopicName, at: u64, description: Option<&str>
     }
 }
 
-/// Removes a topic; [`read_removed`] says whether there was one. `life` is how long the position of
+/// Removes a topic; [`read_removed`] says whether there was one. Its consumers are dropped apart
+/// from that, since there may be many. `life` is how long the position of
 /// its newest message is kept.
 pub fn remove(keys: &Keys, topic: &TopicName, life: Duration) -> Call {
-    let [log, last, about] = keys_of(keys, topic);
     Call {
         script: include_str!("remove.lua"),
-        keys: vec![log, last, about, keys.of_topic(topic, "c:all").into_bytes()],
+        keys: keys_of(keys, topic).to_vec(),
         args: vec![
             keys.news(topic).into_bytes(),
             life.as_millis().to_string().into_bytes(),
-            keys.of_topic(topic, "c:").into_bytes(),
         ],
         // A second run would find nothing, and say so.
         is_repeatable: false,
