@@ -9,8 +9,10 @@ use test_util::checker::Ledger;
 use test_util::consumer::{Consumer, Transport};
 use test_util::owed::{Death, Owed, post_ack};
 use test_util::poll::{list, text};
-use test_util::valkey::{log_key, stream_id};
-use test_util::{DEADLINE, Http, Response, RoamingPublisher, Server, ValkeyCluster, wait_until};
+use test_util::valkey::{instance, log_key, stream_id};
+use test_util::{
+    DEADLINE, Http, Response, RoamingPublisher, Server, Valkey, ValkeyCluster, wait_until,
+};
 
 /// How soon delivery goes on once there is a primary.
 const RECOVERY: Duration = Duration::from_secs(2);
@@ -272,4 +274,24 @@ fn what_other_primaries_have_goes_on_when_one_is_lost() {
     cluster.node(lost).restart();
     server.wait_until_ready();
     publisher.publish_at_last(gone[0]);
+}
+
+#[test]
+fn a_wrong_mode_is_told() {
+    let cluster = ValkeyCluster::start();
+    let port = cluster.nodes()[0].port();
+    let storage = |server: &Server| -> String {
+        let answer = server.get("/ready");
+        assert_eq!(answer.status, 503);
+        text(&answer.json()["checks"]["storage"]).to_owned()
+    };
+    let single = instance(port, &[]);
+    wait_until("it is told", DEADLINE, || {
+        storage(&single).contains("must be cluster")
+    });
+    let valkey = Valkey::start();
+    let server = instance(valkey.port(), &["--valkey-mode", "cluster"]);
+    wait_until("it is told", DEADLINE, || {
+        storage(&server).contains("no cluster")
+    });
 }

@@ -291,7 +291,10 @@ impl Session {
         match &asked.reply {
             AckReply::None => Turn::default(),
             AckReply::Message => {
-                WebSocket::acknowledged(&asked.ids, result, ctx, out);
+                // It may be closing by now, and has said its last word then.
+                if let Session::WebSocket(_) = self {
+                    WebSocket::acknowledged(&asked.ids, result, ctx, out);
+                }
                 Turn::default()
             }
             AckReply::Answer { ticket, .. } => {

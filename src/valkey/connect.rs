@@ -81,6 +81,11 @@ impl Connector {
         }
     }
 
+    /// Whether it connects to nodes of a cluster.
+    pub(super) fn is_of_cluster(&self) -> bool {
+        self.settings.topology == ValkeyTopology::Cluster
+    }
+
     /// A connection to a server, with read and write timeouts unset.
     pub(super) fn connect(
         &self,

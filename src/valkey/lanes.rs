@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::Thread;
 
 use super::cell::{Berth, Cell};
@@ -31,6 +31,8 @@ pub(super) struct Lanes {
     is_epoch_known: AtomicBool,
     /// Who looks how the cluster is.
     surveyor: OnceLock<Thread>,
+    /// Why nothing is known of it, as far as that is known.
+    trouble: Mutex<Option<&'static str>>,
 }
 
 impl Lanes {
@@ -44,6 +46,7 @@ impl Lanes {
             version: AtomicU64::new(0),
             is_epoch_known: AtomicBool::new(false),
             surveyor: OnceLock::new(),
+            trouble: Mutex::new(None),
         }
     }
 
@@ -138,7 +141,9 @@ impl Lanes {
     pub(super) fn health(&self) -> Health {
         let routes = self.read();
         if routes.slots.as_ref().is_some_and(|slots| !slots.is_whole()) {
-            return Health::Away("part of the Valkey cluster has no primary");
+            let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            let trouble = trouble.filter(|_| routes.cells.is_empty());
+            return Health::Away(trouble.unwrap_or("part of the Valkey cluster has no primary"));
         }
         let used = routes.cells.iter().filter(|cell| cell.is_used());
         let health = used.map(|cell| match cell.lane.health() {
@@ -161,7 +166,15 @@ impl Lanes {
         let _ = self.surveyor.set(thread);
     }
 
-    /// Has looked how the cluster is: it is not what was thought.
+    /// A node does not tell how the cluster is.
+    pub(super) fn does_not_tell(&self, text: &'static str) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.replace(text) != Some(text) {
+            tracing::warn!("the Valkey cluster is not known: {text}");
+        }
+    }
+
+    /// Has somebody look how the cluster is: it is not what was thought.
     pub(super) fn look_again(&self) {
         if let Some(surveyor) = self.surveyor.get() {
             surveyor.unpark();

@@ -51,7 +51,7 @@ impl Link {
         ];
         let [info, client, time, fsync] = exchange(&mut connection, &first)?;
         let node = Node::new(&info, &fsync);
-        if let Some(text) = node.refusal() {
+        if let Some(text) = node.refusal(connector.is_of_cluster()) {
             return Err(ConnectError {
                 text,
                 detail: version_error(&node),

@@ -15,6 +15,7 @@ pub(super) struct Node {
     version: Option<String>,
     role: Option<String>,
     is_loading: bool,
+    is_in_cluster: bool,
     maxmemory_policy: Option<String>,
     aof_enabled: Option<String>,
     appendfsync: Option<String>,
@@ -37,6 +38,7 @@ impl Node {
             // Valkey tells the version of Redis as well that it is compatible with: 7.2.4.
             version: find("valkey_version").or_else(|| find("redis_version")),
             role: find("role"),
+            is_in_cluster: find("cluster_enabled").is_some_and(|it| it == "1"),
             is_loading: find("loading").is_some_and(|loading| loading != "0"),
             maxmemory_policy: find("maxmemory_policy"),
             aof_enabled: find("aof_enabled"),
@@ -44,8 +46,8 @@ impl Node {
         }
     }
 
-    /// Why it cannot be worked with.
-    pub(super) fn refusal(&self) -> Option<&'static str> {
+    /// Why it cannot be worked with, by one who wants a node of a cluster, or none.
+    pub(super) fn refusal(&self, wants_cluster: bool) -> Option<&'static str> {
         if self
             .major_version()
             .is_some_and(|major| major < MAJOR_VERSION_MIN)
@@ -54,6 +56,9 @@ impl Node {
         }
         if self.is_loading {
             return Some("Valkey is loading its data");
+        }
+        if self.is_in_cluster && !wants_cluster {
+            return Some("Valkey is a node of a cluster: valkey-mode must be cluster");
         }
         let is_replica = self.role.as_deref().is_some_and(|role| role != "master");
         is_replica.then_some("Valkey is a replica")
@@ -126,27 +131,39 @@ mod tests {
         let good =
             node("# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nloading:0\r\nrole:master\r\n");
         assert_eq!(
-            (good.run_id.as_deref(), good.refusal()),
+            (good.run_id.as_deref(), good.refusal(false)),
             (Some("abc"), None)
         );
-        assert_eq!(node("").refusal(), None, "what is not told is not refused");
+        assert_eq!(
+            node("").refusal(false),
+            None,
+            "what is not told is not refused"
+        );
         assert!(
             node("redis_version:6.2.7\r\n")
-                .refusal()
+                .refusal(false)
                 .unwrap()
                 .contains("too old")
         );
         assert!(
             node("redis_version:7.2.4\r\nvalkey_version:8.0.1\r\n")
-                .refusal()
+                .refusal(false)
                 .is_none()
         );
         assert!(
             node("role:slave\r\n")
-                .refusal()
+                .refusal(false)
                 .unwrap()
                 .contains("replica")
         );
-        assert!(node("loading:1\r\n").refusal().unwrap().contains("loading"));
+        let cluster = node("cluster_enabled:1\r\n");
+        assert!(cluster.refusal(false).unwrap().contains("cluster"));
+        assert_eq!(cluster.refusal(true), None);
+        assert!(
+            node("loading:1\r\n")
+                .refusal(false)
+                .unwrap()
+                .contains("loading")
+        );
     }
 }

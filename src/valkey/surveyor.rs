@@ -60,7 +60,10 @@ impl Surveyor {
                     }
                     return Some(at);
                 }
-                Err(error) => tracing::debug!("{}:{}: {error}", nodes[at].0, nodes[at].1),
+                Err(error) => {
+                    tracing::debug!("{}:{}: {error}", nodes[at].0, nodes[at].1);
+                    self.lanes.does_not_tell(error.text);
+                }
             }
         }
         None
@@ -69,7 +72,11 @@ impl Surveyor {
     fn ask(&self, node: &Address) -> Result<Vec<Served>, ConnectError> {
         let mut connection = self.connector.connect(node, ProtocolVersion::RESP2)?;
         connection.set_read_timeout(Some(ANSWER_WITHIN))?;
-        let slots: Value = cmd("CLUSTER").arg("SLOTS").query(&mut connection)?;
+        let slots = cmd("CLUSTER").arg("SLOTS").query::<Value>(&mut connection);
+        let slots = slots.map_err(|error| ConnectError {
+            text: "Valkey is no cluster, or does not tell of it: see valkey-mode",
+            detail: error.to_string(),
+        })?;
         let served = served(&slots, node);
         served.filter(|all| !all.is_empty()).ok_or(ConnectError {
             text: "Valkey does not tell how its cluster is",
