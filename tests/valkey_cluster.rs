@@ -17,12 +17,21 @@ use test_util::{
 /// How soon delivery goes on once there is a primary.
 const RECOVERY: Duration = Duration::from_secs(2);
 
+/// What a user may do for an instance to work, as in `docs/DEPLOYMENT.md`.
+const USER: &str = "pulsar on >word resetkeys ~pulsar:* resetchannels &pulsar:* -@all +@read +@write \
+                    +@pubsub +@scripting +@connection -@dangerous +info +config|get +client|id \
+                    +client|kill +cluster|slots +time +wait";
+
 /// Starts servers on a cluster, each of which is ready.
 fn instances<const COUNT: usize>(cluster: &ValkeyCluster) -> [Server; COUNT] {
+    instances_with(cluster, &[])
+}
+
+fn instances_with<const COUNT: usize>(cluster: &ValkeyCluster, more: &[&str]) -> [Server; COUNT] {
     let hosts = cluster.hosts();
     let mode = ["--storage-backend", "valkey", "--valkey-mode", "cluster"];
     let flags = ["--valkey-host", &hosts, "--valkey-timeout", "2s"];
-    let flags = [&mode[..], &flags].concat();
+    let flags = [&mode[..], &flags, more].concat();
     let servers = std::array::from_fn(|_| Server::start(&flags));
     servers.iter().for_each(Server::wait_until_ready);
     servers
@@ -81,8 +90,9 @@ fn check_all(live: &mut Consumer, server: &Server, ledger: &Ledger, topics: &[&s
 
 #[test]
 fn topics_are_spread_over_all_primaries() {
-    let cluster = ValkeyCluster::start();
-    let servers: [Server; 2] = instances(&cluster);
+    let cluster = ValkeyCluster::start_with(|setup| setup.user(USER));
+    let user = ["--valkey-username", "pulsar", "--valkey-password", "word"];
+    let servers: [Server; 2] = instances_with(&cluster, &user);
     let topics = names(12);
     let primaries = slots(&cluster, &topics).into_iter();
     let primaries: Vec<usize> = primaries
