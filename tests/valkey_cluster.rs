@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use test_util::checker::Ledger;
@@ -13,9 +12,6 @@ use test_util::valkey::{instance, log_key, stream_id};
 use test_util::{
     DEADLINE, Http, Response, RoamingPublisher, Server, Valkey, ValkeyCluster, wait_until,
 };
-
-/// How soon delivery goes on once there is a primary.
-const RECOVERY: Duration = Duration::from_secs(2);
 
 /// What a user may do for an instance to work, as in `docs/DEPLOYMENT.md`.
 const USER: &str = "pulsar on >word resetkeys ~pulsar:* resetchannels &pulsar:* -@all +@read +@write \
@@ -63,31 +59,6 @@ fn publish_to_all(server: &Server, topics: &[String], ledger: &Ledger) -> Vec<St
     results.map(record).collect()
 }
 
-/// Checks that something is stored and delivered soon.
-fn assert_goes_on(
-    publisher: &mut RoamingPublisher<'_>,
-    live: &mut Consumer,
-    ledger: &Ledger,
-    topic: &str,
-) {
-    let began = Instant::now();
-    publisher.publish_at_last(topic);
-    live.read_all(ledger);
-    assert!(began.elapsed() < RECOVERY, "{:?}", began.elapsed());
-}
-
-/// Checks what has come to a subscriber, and what comes to a new one.
-fn check_all(live: &mut Consumer, server: &Server, ledger: &Ledger, topics: &[&str]) {
-    let mut late = Consumer::new(server.addr(), Transport::WebSocket, topics, 1);
-    for consumer in [&mut *live, &mut late] {
-        consumer.read_all(ledger);
-        for trace in consumer.traces() {
-            ledger.check(trace);
-            assert!(trace.gaps.is_empty(), "{:?}", trace.gaps);
-        }
-    }
-}
-
 #[test]
 fn topics_are_spread_over_all_primaries() {
     let cluster = ValkeyCluster::start_with(|setup| setup.user(USER));
@@ -116,7 +87,7 @@ fn topics_are_spread_over_all_primaries() {
     for topic in all.iter().cycle().take(60) {
         assert_eq!(publisher.publish_at_last(topic), 0);
     }
-    check_all(&mut live, &servers[0], &ledger, &all);
+    live.check_all(&servers[0], &ledger, &all);
 
     // What needs several nodes, and what needs one that has no topic.
     let listed = servers[1].get("/api/v1/topics?limit=100").json();
@@ -203,9 +174,9 @@ fn slots_move_while_they_are_used() {
     });
     let mut publisher = RoamingPublisher::new(&ledger, &[servers[1].addr()], "q");
     for topic in &all {
-        assert_goes_on(&mut publisher, &mut live, &ledger, topic);
+        publisher.assert_goes_on(&mut live, &ledger, topic);
     }
-    check_all(&mut live, &servers[0], &ledger, &all);
+    live.check_all(&servers[0], &ledger, &all);
     assert_eq!(live.connections(), 1, "subscribers stay");
 }
 
@@ -232,7 +203,7 @@ fn a_replica_takes_over_from_a_killed_primary() {
         });
         assert_eq!(cluster.kill_primary_of(slot), primary);
         assert_ne!(cluster.wait_for_primary_of(slot), primary);
-        assert_goes_on(&mut publisher, &mut live, &ledger, all[0]);
+        publisher.assert_goes_on(&mut live, &ledger, all[0]);
         servers.iter().for_each(Server::wait_until_ready);
         for topic in &all {
             publisher.publish_at_last(topic);
@@ -242,7 +213,7 @@ fn a_replica_takes_over_from_a_killed_primary() {
         cluster.wait_until_complete();
         servers.iter().for_each(Server::wait_until_ready);
     }
-    check_all(&mut live, &servers[0], &ledger, &all);
+    live.check_all(&servers[0], &ledger, &all);
     assert_eq!(live.connections(), 1, "subscribers stay");
 }
 
@@ -277,9 +248,9 @@ fn what_other_primaries_have_goes_on_when_one_is_lost() {
     assert_eq!(refused.status, 503, "{refused:?}");
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
     for topic in &stay {
-        assert_goes_on(&mut publisher, &mut live, &ledger, topic);
+        publisher.assert_goes_on(&mut live, &ledger, topic);
     }
-    check_all(&mut live, &server, &ledger, &stay);
+    live.check_all(&server, &ledger, &stay);
 
     cluster.node(lost).restart();
     server.wait_until_ready();

@@ -1,7 +1,5 @@
 //! Valkey as it is run: with TLS, users and passwords, shared with others, and watched by sentinels.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 use test_util::checker::Ledger;
 use test_util::consumer::{Consumer, Transport};
@@ -10,8 +8,6 @@ use test_util::{
     Client, DEADLINE, RoamingPublisher, Server, Valkey, ValkeySentinel, ValkeySetup, wait_until,
 };
 
-/// How soon delivery goes on once there is a primary.
-const RECOVERY: Duration = Duration::from_secs(2);
 /// What a user may do for an instance to work: everything below its prefix, and nothing to the server itself.
 const USER: &str = "pulsar on >word ~pulsar:* &pulsar:* +@all -@dangerous +info";
 
@@ -107,10 +103,10 @@ fn sentinels_tell_who_is_the_primary() {
     servers[0].wait_until_unready();
     let new = pair.wait_for_primary();
     assert_ne!(old, new);
-    assert_goes_on(&mut publisher, &mut live, &ledger, "t");
+    publisher.assert_goes_on(&mut live, &ledger, "t");
     servers.iter().for_each(Server::wait_until_ready);
     (0..20).for_each(|_| assert_eq!(publisher.publish_at_last("t"), 0));
-    check_all(&mut live, &servers[0], &ledger, "t");
+    live.check_all(&servers[0], &ledger, &["t"]);
 }
 
 /// Starts a server that is ready with these flags.
@@ -118,29 +114,4 @@ fn start(flags: &[&str]) -> Server {
     let server = Server::start(&[&["--storage-backend", "valkey"], flags].concat());
     server.wait_until_ready();
     server
-}
-
-/// Checks that something is stored and delivered soon.
-fn assert_goes_on(
-    publisher: &mut RoamingPublisher<'_>,
-    live: &mut Consumer,
-    ledger: &Ledger,
-    topic: &str,
-) {
-    let began = Instant::now();
-    publisher.publish_at_last(topic);
-    live.read_all(ledger);
-    assert!(began.elapsed() < RECOVERY, "{:?}", began.elapsed());
-}
-
-/// Checks what has come to a subscriber, and what comes to a new one.
-fn check_all(live: &mut Consumer, server: &Server, ledger: &Ledger, topic: &str) {
-    let mut late = Consumer::new(server.addr(), Transport::WebSocket, &[topic], 1);
-    for consumer in [&mut *live, &mut late] {
-        consumer.read_all(ledger);
-        for trace in consumer.traces() {
-            ledger.check(trace);
-            assert!(trace.gaps.is_empty(), "{:?}", trace.gaps);
-        }
-    }
 }

@@ -227,7 +227,6 @@ impl Carrier {
             }
             Err(Trouble::Later) => self.needs_pause = true,
             Err(Trouble::Moved) => {
-                self.needs_pause = true;
                 self.has_strays = true;
                 self.office.lanes.look_again();
             }

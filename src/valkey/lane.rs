@@ -40,6 +40,8 @@ use crate::topic::{Epoch, Position, TopicStore};
 
 /// How often the epoch is looked up, and with it whether the node still answers.
 pub(super) const CANARY_INTERVAL: Duration = Duration::from_millis(500);
+/// Time for the cluster to be looked at, and for slots to arrive, before it is tried again.
+const STRAYS_PAUSE: Duration = Duration::from_millis(10);
 /// Most lost connections that the node is told to end; older ones it has long noticed by itself.
 const TRACES_MAX: usize = 8;
 
@@ -343,6 +345,9 @@ impl Carrier {
             if std::mem::take(&mut self.needs_pause) {
                 let wait = self.backoff.next(|below| fastrand::u64(..below));
                 self.cell.lane.queue.pause(Duration::from_micros(wait));
+            } else if self.has_strays {
+                // What is on its way to another node is no reason to keep all others waiting.
+                self.cell.lane.queue.pause(STRAYS_PAUSE);
             } else if had_work {
                 self.backoff.reset();
             }

@@ -139,13 +139,17 @@ impl Lanes {
 
     /// How things are where they are worst.
     pub(super) fn health(&self) -> Health {
-        let routes = self.read();
-        if routes.slots.as_ref().is_some_and(|slots| !slots.is_whole()) {
+        let (cells, is_whole) = {
+            let routes = self.read();
+            let slots = routes.slots.as_ref();
+            (routes.cells.clone(), slots.is_none_or(SlotMap::is_whole))
+        };
+        if !is_whole {
             let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-            let trouble = trouble.filter(|_| routes.cells.is_empty());
+            let trouble = trouble.filter(|_| cells.is_empty());
             return Health::Away(trouble.unwrap_or("part of the Valkey cluster has no primary"));
         }
-        let used = routes.cells.iter().filter(|cell| cell.is_used());
+        let used = cells.iter().filter(|cell| cell.is_used());
         let health = used.map(|cell| match cell.lane.health() {
             Health::Well if !cell.listener().is_some_and(|it| it.is_heard()) => {
                 Health::NoEcho("what is said through Valkey does not come back")

@@ -82,7 +82,7 @@ impl Carrier {
                     self.flight.push_back(pending);
                 }
                 Search::Failed => {
-                    self.needs_pause = true;
+                    self.needs_pause |= !self.has_strays;
                     self.again.push_back(pending);
                 }
                 Search::Found(last) => {

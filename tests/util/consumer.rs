@@ -11,7 +11,7 @@ use crate::checker::{Ledger, Trace};
 use crate::link::{Cut, Filled, Link};
 use crate::poll::{self, list, text};
 use crate::stream::{self, Item, Stream};
-use crate::{Client, DEADLINE, Event, Random};
+use crate::{Client, DEADLINE, Event, Random, Server};
 
 /// How a consumer reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,22 @@ impl Consumer {
     pub fn read_until(&mut self, until: Instant) {
         while Instant::now() < until {
             self.step(until);
+        }
+    }
+
+    /// Checks that all has come to it once and in order, and comes to a new one at this server.
+    ///
+    /// # Panics
+    ///
+    /// When something is missing, twice, out of order, or told as a gap.
+    pub fn check_all(&mut self, server: &Server, ledger: &Ledger, topics: &[&str]) {
+        let mut late = Consumer::new(server.addr(), Transport::WebSocket, topics, 1);
+        for consumer in [self, &mut late] {
+            consumer.read_all(ledger);
+            for trace in consumer.traces() {
+                ledger.check(trace);
+                assert!(trace.gaps.is_empty(), "{:?}", trace.gaps);
+            }
         }
     }
 

@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::checker::Ledger;
+use crate::consumer::Consumer;
 use crate::link::{Filled, Link};
 use crate::{DEADLINE, Response};
+
+/// How soon delivery goes on once Valkey can be reached.
+const RECOVERY: Duration = Duration::from_secs(2);
 
 /// One connection at a time to one of several servers. Each message is sent once, with a payload of its own; what
 /// is not answered with 201 is written down as doubtful.
@@ -77,6 +81,19 @@ impl<'a> RoamingPublisher<'a> {
         let before = self.newest.insert(topic.to_owned(), id.clone());
         assert!(before.as_ref() < Some(&id), "{id} came after {before:?}");
         Fate::Accepted(id)
+    }
+
+    /// Checks that something is stored and delivered soon: within two seconds, as DESIGN promises when what was
+    /// away is back.
+    ///
+    /// # Panics
+    ///
+    /// When it takes longer.
+    pub fn assert_goes_on(&mut self, live: &mut Consumer, ledger: &Ledger, topic: &str) {
+        let began = Instant::now();
+        self.publish_at_last(topic);
+        live.read_all(ledger);
+        assert!(began.elapsed() < RECOVERY, "{:?}", began.elapsed());
     }
 
     /// Publishes until a message is stored, and returns how many were not.
