@@ -222,6 +222,33 @@ fn a_hot_tier_that_forgets_sooner_hides_nothing() {
 }
 
 #[test]
+fn what_has_expired_hides_nothing_from_polls() {
+    with_workers(|workers| {
+        let valkey = Valkey::start();
+        let [one, other] = instances(valkey.port(), &["--workers", workers]);
+        let first = publish(&one, "t", 1).remove(0);
+        let expiring = json!({"topic": "t", "payload": {}, "ttl": 1});
+        let bulk = json!({"messages": vec![expiring; 50]});
+        let response = Http::open(one.addr()).post("/api/v1/messages/bulk", bulk.to_string());
+        assert_eq!(response.status, 207, "{response:?}");
+        let wanted = publish(&one, "t", 3);
+        let page = "/api/v1/topics/t/messages?limit=100";
+        wait_until("the messages expire", DEADLINE, || {
+            list(&one.get(page).json()["messages"]).len() == 4
+        });
+        for topics in [&["t"][..], &["t", "u"]] {
+            let mut poller = Poller::open(other.addr(), topics, Some(&first));
+            let answer = poller.poll("timeout=20&limit=10");
+            assert_eq!(ids(&answer["messages"]), wanted, "{answer}");
+            let answer = poller.poll("timeout=0");
+            assert_eq!(answer["timeout"], true, "{answer}");
+        }
+        let answer = Poller::open(other.addr(), &["t"], Some(&first)).poll("timeout=0&limit=10");
+        assert_eq!(ids(&answer["messages"]), wanted, "{answer}");
+    });
+}
+
+#[test]
 fn history_is_the_same_everywhere() {
     with_workers(|workers| {
         let valkey = Valkey::start();

@@ -123,7 +123,9 @@ impl Worker {
             frames.clear();
             self.frames = frames;
             topic.subscriber(at.index).stand(Standing::Cold, behind);
-            self.read_stream(key, at);
+            if !self.parking.reads(key) {
+                self.read_stream(key, at);
+            }
             return Ok(());
         }
         if let Some(lost) = lost {

@@ -7,7 +7,7 @@ use super::polls::{Found, Strand};
 use super::slots::ConnectionKey;
 use super::subscriptions::Standing;
 use crate::topic::{Gap, GapReason, LocalTopic, Position, TopicHash, TopicName};
-use crate::valkey::{ReadOn, Task};
+use crate::valkey::{self, ReadOn, Task};
 
 impl Worker {
     /// A poll that waits is answered with the gap that a new epoch is, and with what is kept now.
@@ -60,7 +60,7 @@ impl Worker {
         &mut self,
         key: ConnectionKey,
         mut topics: Vec<ColdTopic>,
-        gaps: Vec<(TopicName, Gap)>,
+        mut gaps: Vec<(TopicName, Gap)>,
     ) {
         let refused = topics.iter().find_map(|topic| match topic.strand {
             Some(Err(refused)) => Some(refused),
@@ -71,7 +71,41 @@ impl Worker {
             return;
         }
         topics.retain(|topic| !self.is_read_up(key, topic));
+        // Also when its time is up: what is kept now is found now.
+        for topic in &mut topics {
+            gaps.extend(self.pass_over(topic));
+        }
         self.answer_or_wait(key, gaps, topics);
+    }
+
+    /// All that was read of a topic's stream has expired: what stands behind that is to be read
+    /// next. Returns what is missing before it.
+    fn pass_over(&self, topic: &mut ColdTopic) -> Option<(TopicName, Gap)> {
+        let Some(Ok(strand)) = &topic.strand else {
+            return None;
+        };
+        if !strand.messages.is_empty() || !strand.has_more {
+            return None;
+        }
+        let (reached, gap) = (strand.reached, self.gap_before(topic, strand));
+        topic.behind = reached;
+        topic.strand = None;
+        gap
+    }
+
+    /// What a stream has lost behind the place from which it was read.
+    fn gap_before(&self, topic: &ColdTopic, read: &valkey::Strand) -> Option<(TopicName, Gap)> {
+        if read.begins_behind <= topic.behind {
+            return None;
+        }
+        self.metrics.gap(GapReason::Trimmed);
+        let hash = TopicHash::of(&topic.name);
+        let gap = Gap {
+            from: self.shared.store.id(hash, topic.behind),
+            to: self.shared.store.id(hash, read.begins_behind),
+            reason: GapReason::Trimmed,
+        };
+        Some((topic.name.clone(), gap))
     }
 
     /// Nothing stood in a topic's stream that the log does not have: it is read from there.
@@ -102,13 +136,13 @@ impl Worker {
     /// What was read of a stream; of one that is still to be read nothing, and it goes to `unread`.
     pub(super) fn strand_of_stream(
         &mut self,
-        topic: ColdTopic,
+        mut topic: ColdTopic,
         unread: &mut Vec<ColdTopic>,
     ) -> Option<(Strand, Option<(TopicName, Gap)>)> {
         let store = &self.shared.store;
         let hash = TopicHash::of(&topic.name);
         let id = |position| store.id(hash, position);
-        let Some(Ok(read)) = topic.strand else {
+        let Some(Ok(read)) = topic.strand.take() else {
             let strand = Strand {
                 local: topic.local,
                 before: id(topic.behind),
@@ -119,16 +153,7 @@ impl Worker {
             unread.push(topic);
             return Some((strand, None));
         };
-        let is_lost = read.begins_behind > topic.behind;
-        let gap = is_lost.then(|| {
-            self.metrics.gap(GapReason::Trimmed);
-            let gap = Gap {
-                from: id(topic.behind),
-                to: id(read.begins_behind),
-                reason: GapReason::Trimmed,
-            };
-            (topic.name, gap)
-        });
+        let gap = self.gap_before(&topic, &read);
         let strand = Strand {
             local: topic.local,
             before: id(topic.behind.max(read.begins_behind)),

@@ -44,6 +44,8 @@ impl Worker {
                 Standing::Asking => subscriber.stand(standing, cold_place(Position::ZERO)),
                 _ => subscriber.stand(Standing::Cold, cold_place(Position::ZERO)),
             }
+            // What is being read of the old stream is not what it goes on with.
+            self.parking.forget_reading(key, local);
             let position = self.leave_epoch(key, local).unwrap_or(place.position);
             let gap = self.gap_of_epochs(&name, before, position);
             if is_asking && !self.is_polling(key) {

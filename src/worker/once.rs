@@ -95,8 +95,11 @@ impl Worker {
             }
             Ok(Begun::Other) => self.repeat_behind(key, &beginning, Repeat::Reused),
             Ok(Begun::Busy) if self.now.monotonic_micros < beginning.deadline => {
+                if self.ask_later.is_empty() {
+                    // Those who come later do not put it off.
+                    self.next_asking = self.now.monotonic_micros + ASK_AGAIN_MICROS;
+                }
                 self.ask_later.push((key, beginning));
-                self.next_asking = self.now.monotonic_micros + ASK_AGAIN_MICROS;
             }
             Ok(Begun::Busy) => self.refuse_publish(key, &beginning.receipt, Refused::TooLate),
             Err(refused) => self.refuse_publish(key, &beginning.receipt, refused),

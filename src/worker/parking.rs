@@ -76,6 +76,16 @@ impl ColdTopic {
             strand: None,
         }
     }
+
+    /// The same, to be read again.
+    pub(super) fn unread(&self) -> ColdTopic {
+        ColdTopic {
+            local: self.local,
+            name: self.name.clone(),
+            behind: self.behind,
+            strand: None,
+        }
+    }
 }
 
 impl Then {

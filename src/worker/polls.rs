@@ -300,6 +300,8 @@ impl Worker {
             self.find_claims(key, bounds.in_all.min(bounds.per_topic), &mut found);
             return found;
         }
+        let told = found.gaps.len();
+        let read: Vec<ColdTopic> = cold.iter().map(ColdTopic::unread).collect();
         let mut strands: SmallVec<[Strand; 1]> = SmallVec::new();
         for at in subscriptions {
             let read = match cold.iter().position(|topic| topic.local == at.topic) {
@@ -310,6 +312,15 @@ impl Worker {
                 strands.push(strand);
                 found.gaps.extend(gap);
             }
+        }
+        if !found.cold.is_empty() {
+            // What was read of the others is read again with these.
+            for topic in read {
+                if found.cold.iter().all(|it| it.local != topic.local) {
+                    found.cold.push(topic);
+                }
+            }
+            found.gaps.truncate(told);
         }
         found.merge(&strands, bounds.in_all, batch.bytes_max);
         if !bounds.tells_gaps {
