@@ -94,6 +94,8 @@ struct Replay {
     results: Vec<Option<bool>>,
     /// The topic of each.
     topics: Vec<Option<TopicName>>,
+    /// Nothing of the last one could be stored: the next one waits.
+    rests: bool,
     /// Which replay it is: replies to an earlier one are ignored.
     round: u64,
 }
@@ -206,6 +208,7 @@ impl Spooling {
             // What stands behind one that was refused is sent again; its tokens tell.
             let done = self.replay.results.iter();
             let done = done.take_while(|result| **result == Some(true)).count();
+            self.replay.rests = done == 0;
             self.list(done);
             self.confirm(done);
             self.replay.results.clear();
@@ -214,7 +217,8 @@ impl Spooling {
 
     /// Sends the oldest records; says whether there is something to wait for without a pause.
     fn replay_more(&mut self) -> bool {
-        if !self.replay.results.is_empty() || self.spool.is_empty() {
+        let rests = std::mem::take(&mut self.replay.rests);
+        if rests || !self.replay.results.is_empty() || self.spool.is_empty() {
             return false;
         }
         let Some(valkey) = self.valkey.upgrade().filter(|it| it.is_reachable()) else {
@@ -232,7 +236,10 @@ impl Spooling {
         self.replay.results = vec![None; records.len()];
         self.replay.topics = vec![None; records.len()];
         for (index, record) in records.into_iter().enumerate() {
-            let Some(publication) = publication_of(record, now.wall_micros) else {
+            // From before it was sent for the first time, which was then waited for.
+            let slack = CLOCK_SLACK_MILLIS + valkey.timeout().as_millis() as u64;
+            let since = (record.appended_at / 1000).saturating_sub(slack);
+            let Some(publication) = publication_of(record, since, now.wall_micros) else {
                 // Its time is up, or its topic is none.
                 self.replay.results[index] = Some(true);
                 continue;
@@ -302,7 +309,7 @@ fn record_of(publication: &Publication, now: u64) -> Record<'_> {
 }
 
 /// What of a record has not expired.
-fn publication_of(record: OwnedRecord, now: u64) -> Option<Publication> {
+fn publication_of(record: OwnedRecord, since: u64, now: u64) -> Option<Publication> {
     let messages = record.messages.into_iter().filter_map(|message| {
         let left = message.expires_at.map(|at| at.saturating_sub(now));
         let ttl = left.map(|left| left.div_ceil(1_000_000));
@@ -313,7 +320,6 @@ fn publication_of(record: OwnedRecord, now: u64) -> Option<Publication> {
         })
     });
     let messages: SmallVec<[Outgoing; 1]> = messages.collect();
-    let since = (record.appended_at / 1000).saturating_sub(CLOCK_SLACK_MILLIS);
     Some(Publication {
         topic: TopicName::parse(&record.topic).ok()?,
         messages,

@@ -70,7 +70,8 @@ impl Worker {
         let Some(valkey) = &self.shared.valkey else {
             return;
         };
-        let lease = valkey.timeout() + LEASE_MARGIN;
+        // For the answer to this, and for that to the messages.
+        let lease = valkey.timeout() * 2 + LEASE_MARGIN;
         let call = beginning.record.begin(beginning.receipt.timestamp(), lease);
         self.park(key, Then::Begin(beginning), vec![Task::Call(call)]);
     }
