@@ -382,3 +382,43 @@ fn assert_unavailable(response: &Response) {
         .and_then(|it| it.parse::<u32>().ok());
     assert!(after.is_some(), "{response:?}");
 }
+
+#[test]
+fn an_instance_that_stood_still_reads_on() {
+    const BULKS: usize = 60;
+    // More is published meanwhile than Valkey and the kernel keep for one who does not listen.
+    let limit = "pubsub 256kb 128kb 1";
+    let valkey = ValkeySetup::new()
+        .set("client-output-buffer-limit", limit)
+        .start();
+    let flags = [
+        "--max-messages-per-topic",
+        "100000",
+        "--outbox-bytes-max",
+        "64MiB",
+    ];
+    let [one, still] = instances(valkey.port(), &flags);
+    let mut live = Client::subscribed(still.addr(), &["t"]);
+    let listening = || -> usize {
+        let clients: String = valkey.command(&["CLIENT", "LIST", "TYPE", "pubsub"]);
+        clients.lines().count()
+    };
+    assert_eq!(listening(), 2);
+    still.signal("STOP");
+    let message = json!({"topic": "t", "payload": {"padding": "x".repeat(4_000)}});
+    let bulk = json!({"messages": vec![message; 100]}).to_string();
+    let mut ids = Vec::new();
+    for _ in 0..BULKS {
+        let answer = one.post("/api/v1/messages/bulk", &bulk).json();
+        let results = answer["results"].as_array().expect("a list").iter();
+        ids.extend(results.map(|result| text(&result["message_id"]).to_owned()));
+    }
+    wait_until("it is cut off", DEADLINE, || listening() == 1);
+    still.signal("CONT");
+    for (number, id) in ids.iter().enumerate() {
+        let message = live.read_json();
+        assert_eq!(message["message_id"], *id, "number {number}");
+    }
+    let id = one.publish("t", &json!({}))["message_id"].clone();
+    assert_eq!(live.read_json()["message_id"], id);
+}
