@@ -129,6 +129,8 @@ pub(super) struct Carrier {
     breaker: Breaker,
     backoff: Backoff,
     known_node: Option<Node>,
+    /// Host and port of the latest try, for the log.
+    node_name: String,
     /// How often the cell had moved when it was connected.
     moves: u64,
     /// Of the routes that all orders were compared with.
@@ -164,6 +166,7 @@ impl Carrier {
             breaker: Breaker::new(now),
             backoff: Backoff::default(),
             known_node: None,
+            node_name: String::new(),
             moves: 0,
             routes: 0,
             has_strays: false,
@@ -215,6 +218,7 @@ impl Carrier {
         self.moves = moves;
         let (address, tag) = berth.find(&office.connector)?;
         self.commands.say_on(&tag, &office.instance);
+        self.node_name = format!("{}:{}", address.0, address.1);
         let timeout = office.settings.timeout;
         let mut link = Link::open(&office.connector, &address, timeout, &self.traces)?;
         if self.keeps_epoch() {
@@ -265,7 +269,7 @@ impl Carrier {
             link.node.warn();
             self.known_node = Some(link.node.clone());
         }
-        tracing::info!("connected to Valkey");
+        tracing::info!(node = %self.node_name, "connected to Valkey");
     }
 
     fn not_connected(&mut self, error: &ConnectError) {
@@ -279,7 +283,7 @@ impl Carrier {
         self.breaker.lost(now);
         if self.breaker.is_open(now) {
             if !self.cell.lane.is_away() {
-                tracing::error!("Valkey is away: {error}");
+                tracing::error!(node = %self.node_name, "Valkey is away: {error}");
             }
             self.set_away(true);
             self.cell.lane.set_health(Health::Away(error.text));
@@ -356,7 +360,7 @@ impl Carrier {
 
     /// Puts back what has no answer; what was sent may have been done.
     fn lose(&mut self, link: &Link, error: &Broken) {
-        tracing::warn!("the connection to Valkey is given up: {error}");
+        tracing::warn!(node = %self.node_name, "the connection to Valkey is given up: {error}");
         self.breaker.lost(self.now());
         self.cell
             .lane

@@ -31,9 +31,9 @@ fn trouble(error: &ServerError) -> Trouble {
     match error.code() {
         "OOM" => Trouble::NoMemory,
         "NOSCRIPT" => Trouble::NoScript,
-        "TRYAGAIN" | "NOREPLICAS" | "MISCONF" | "BUSY" => Trouble::Later,
+        "NOREPLICAS" | "MISCONF" | "BUSY" => Trouble::Later,
         // What is being moved is waited for: it is a matter of moments.
-        "MOVED" | "ASK" => Trouble::Moved,
+        "MOVED" | "ASK" | "TRYAGAIN" => Trouble::Moved,
         "LOADING" => Trouble::Unfit("Valkey is loading its data"),
         "READONLY" => Trouble::Unfit("Valkey is a replica"),
         "MASTERDOWN" => Trouble::Unfit("Valkey has lost its primary"),
