@@ -52,6 +52,9 @@ impl Surveyor {
         let seeds: Vec<Address> = seeds.filter(|it| !nodes.contains(it)).cloned().collect();
         nodes.extend(seeds);
         for index in 0..nodes.len() {
+            if self.is_stopped.load(Ordering::Acquire) {
+                return None;
+            }
             let at = (first + index) % nodes.len();
             match self.ask(&nodes[at]) {
                 Ok(served) => {
