@@ -44,6 +44,11 @@ fn every_message_is_acknowledged_across_instances() {
     run(&Place::behind_memory("2"), 3, 3);
 }
 
+#[test]
+fn every_message_is_acknowledged_on_a_cluster() {
+    run(&Place::on_a_cluster("2"), 2, 4);
+}
+
 /// Who consumes what, and how.
 #[derive(Clone, Copy)]
 enum Kind {

@@ -1,6 +1,6 @@
 //! Tests of what must be the same whether messages and consumers live in memory or behind it.
 
-use crate::{DEADLINE, Server, Valkey, wait_until, with_workers};
+use crate::{DEADLINE, Server, Valkey, ValkeyCluster, wait_until, with_workers};
 
 /// Counts members of sets, or keys, over all keys of a kind. ARGV: the kind, what to count.
 const COUNT: &str = "
@@ -13,7 +13,25 @@ const COUNT: &str = "
 /// Where messages and consumers live.
 pub struct Place {
     flags: Vec<String>,
-    store: Option<Valkey>,
+    store: Store,
+}
+
+/// Of what servers share.
+enum Store {
+    Nothing,
+    Single(Valkey),
+    Cluster(ValkeyCluster),
+}
+
+impl Store {
+    /// The servers that have each key once.
+    fn primaries(&self) -> &[Valkey] {
+        match self {
+            Store::Nothing => &[],
+            Store::Single(store) => std::slice::from_ref(store),
+            Store::Cluster(cluster) => &cluster.nodes()[..3],
+        }
+    }
 }
 
 /// Runs a test in memory, with one worker and with several, and on a store behind memory.
@@ -26,10 +44,23 @@ pub fn everywhere(test: impl Fn(&Place)) {
 impl Place {
     /// In the memory of a server with so many workers.
     pub fn in_memory(workers: &str) -> Place {
+        Place::of(&["--workers", workers], Store::Nothing)
+    }
+
+    fn of(flags: &[&str], store: Store) -> Place {
         Place {
-            flags: vec!["--workers".to_owned(), workers.to_owned()],
-            store: None,
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            store,
         }
+    }
+
+    /// On a cluster that servers with so many workers share.
+    pub fn on_a_cluster(workers: &str) -> Place {
+        let cluster = ValkeyCluster::start();
+        let hosts = cluster.hosts();
+        let backend = ["--storage-backend", "valkey", "--valkey-mode", "cluster"];
+        let flags = ["--workers", workers, "--valkey-host", &hosts];
+        Place::of(&[&backend[..], &flags].concat(), Store::Cluster(cluster))
     }
 
     /// On a store that servers with so many workers share.
@@ -38,10 +69,7 @@ impl Place {
         let port = store.port().to_string();
         let backend = ["--storage-backend", "valkey", "--valkey-port", &port];
         let flags = [&["--workers", workers], &backend[..]].concat();
-        Place {
-            flags: flags.into_iter().map(str::to_owned).collect(),
-            store: Some(store),
-        }
+        Place::of(&flags, Store::Single(store))
     }
 
     /// A server with these flags in addition, when it is ready.
@@ -61,8 +89,8 @@ impl Place {
     /// Messages that are pending, of all consumers.
     pub fn pending(&self, server: &Server) -> u64 {
         match &self.store {
-            None => server.metric("proxy_pending_messages", &[]) as u64,
-            Some(store) => count(store, ["o", "pending"]),
+            Store::Nothing => server.metric("proxy_pending_messages", &[]) as u64,
+            store => count(store, ["o", "pending"]),
         }
     }
 
@@ -72,14 +100,15 @@ impl Place {
     }
 
     fn wait_for(&self, server: &Server, metric: &str, what: [&str; 2], wanted: u64) {
-        let Some(store) = &self.store else {
+        if let Store::Nothing = self.store {
             return server.wait_for_metric(metric, &[], wanted as f64);
-        };
+        }
         let name = format!("{metric} {wanted}");
-        wait_until(&name, DEADLINE, || count(store, what) == wanted);
+        wait_until(&name, DEADLINE, || count(&self.store, what) == wanted);
     }
 }
 
-fn count(store: &Valkey, [kind, what]: [&str; 2]) -> u64 {
-    store.command(&["EVAL", COUNT, "0", kind, what])
+fn count(store: &Store, [kind, what]: [&str; 2]) -> u64 {
+    let count = |it: &Valkey| it.command::<u64>(&["EVAL", COUNT, "0", kind, what]);
+    store.primaries().iter().map(count).sum()
 }
