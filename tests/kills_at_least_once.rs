@@ -162,6 +162,12 @@ fn run(place: &Place, servers: usize, seed: u64) {
                 });
             }
         }
+        scope.spawn(|| {
+            for topic in TOPICS.iter().cycle().take_while(|_| !world.is_over()) {
+                place.disturb(topic);
+                thread::sleep(10 * PACE);
+            }
+        });
         wait_for_the_end(world, &journals);
     });
     settle_the_rest(place, &world, &journals);

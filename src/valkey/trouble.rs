@@ -28,7 +28,11 @@ pub(super) fn check(answer: Value) -> Result<Value, Trouble> {
 }
 
 fn trouble(error: &ServerError) -> Trouble {
+    // A script found out itself that a key of its topic is on its way. Scripts that look for keys
+    // may be done again.
+    let is_elsewhere = |details: &str| details.contains("non local key");
     match error.code() {
+        _ if error.details().is_some_and(is_elsewhere) => Trouble::Moved,
         "OOM" => Trouble::NoMemory,
         "NOSCRIPT" => Trouble::NoScript,
         "NOREPLICAS" | "MISCONF" | "BUSY" => Trouble::Later,
@@ -40,5 +44,26 @@ fn trouble(error: &ServerError) -> Trouble {
         "CLUSTERDOWN" => Trouble::Unfit("the Valkey cluster is down"),
         "NOAUTH" | "WRONGPASS" => Trouble::Unfit("Valkey refuses the credentials"),
         _ => Trouble::Other(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let trouble = |line: &str| {
+            let answer = redis::parse_redis_value(format!("-{line}\r\n").as_bytes());
+            check(answer.unwrap()).unwrap_err()
+        };
+        assert_eq!(trouble("MOVED 3999 127.0.0.1:6381"), Trouble::Moved);
+        assert_eq!(trouble("ASK 3999 127.0.0.1:6381"), Trouble::Moved);
+        let script = "ERR Script attempted to access a non local key in a cluster node script: x";
+        assert_eq!(trouble(script), Trouble::Moved);
+        assert_eq!(trouble("OOM command not allowed"), Trouble::NoMemory);
+        let readonly = trouble("READONLY You can't write against a read only replica.");
+        assert!(matches!(readonly, Trouble::Unfit(_)));
+        assert!(matches!(trouble("ERR no such thing"), Trouble::Other(_)));
     }
 }

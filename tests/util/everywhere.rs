@@ -1,5 +1,6 @@
 //! Tests of what must be the same whether messages and consumers live in memory or behind it.
 
+use crate::valkey::log_key;
 use crate::{DEADLINE, Server, Valkey, ValkeyCluster, wait_until, with_workers};
 
 /// Counts members of sets, or keys, over all keys of a kind. ARGV: the kind, what to count.
@@ -70,6 +71,19 @@ impl Place {
         let backend = ["--storage-backend", "valkey", "--valkey-port", &port];
         let flags = [&["--workers", workers], &backend[..]].concat();
         Place::of(&flags, Store::Single(store))
+    }
+
+    /// Moves a topic to another primary, where there are several.
+    ///
+    /// # Panics
+    ///
+    /// When they refuse.
+    pub fn disturb(&self, topic: &str) {
+        if let Store::Cluster(cluster) = &self.store {
+            let slot = cluster.slot(&log_key(topic));
+            let from = cluster.primary_of(slot).expect("each slot is served");
+            cluster.move_slot(slot, (from + 1) % 3);
+        }
     }
 
     /// A server with these flags in addition, when it is ready.
