@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use test_util::checker::Ledger;
@@ -20,14 +21,13 @@ const USER: &str = "pulsar on >word resetkeys ~pulsar:* resetchannels &pulsar:* 
 
 /// Starts servers on a cluster, each of which is ready.
 fn instances<const COUNT: usize>(cluster: &ValkeyCluster) -> [Server; COUNT] {
-    instances_with(cluster, &[])
+    instances_with(cluster, &["--valkey-timeout", "2s"])
 }
 
 fn instances_with<const COUNT: usize>(cluster: &ValkeyCluster, more: &[&str]) -> [Server; COUNT] {
     let hosts = cluster.hosts();
     let mode = ["--storage-backend", "valkey", "--valkey-mode", "cluster"];
-    let flags = ["--valkey-host", &hosts, "--valkey-timeout", "2s"];
-    let flags = [&mode[..], &flags, more].concat();
+    let flags = [&mode[..], &["--valkey-host", &hosts], more].concat();
     let servers = std::array::from_fn(|_| Server::start(&flags));
     servers.iter().for_each(Server::wait_until_ready);
     servers
@@ -178,6 +178,43 @@ fn slots_move_while_they_are_used() {
     }
     live.check_all(&servers[0], &ledger, &all);
     assert_eq!(live.connections(), 1, "subscribers stay");
+}
+
+#[test]
+fn a_slot_on_its_way_holds_up_no_other() {
+    let cluster = ValkeyCluster::start();
+    let [server]: [Server; 1] = instances_with(&cluster, &["--valkey-timeout", "10s"]);
+    let topics = names(12);
+    let slots = slots(&cluster, &topics);
+    let ledger = Ledger::default();
+    publish_to_all(&server, &topics, &ledger);
+    let from = cluster.primary_of(slots[0]).expect("it is served");
+    let to = (from + 1) % 3;
+    let mut others = topics.iter().zip(&slots).skip(1);
+    let beside = others.find(|(_, slot)| cluster.primary_of(**slot) == Some(from));
+    let (beside, _) = beside.expect("no primary has but one topic");
+
+    let mut publisher = RoamingPublisher::new(&ledger, &[server.addr()], "q");
+    let mut publish_some = || {
+        let began = Instant::now();
+        for _ in 0..100 {
+            assert_eq!(publisher.publish_at_last(beside), 0);
+        }
+        began.elapsed()
+    };
+    let before = publish_some();
+    assert_eq!(cluster.move_keys(slots[0], to), from);
+    thread::scope(|scope| {
+        let mut moving = RoamingPublisher::new(&ledger, &[server.addr()], "p");
+        let topic = topics[0].as_str();
+        let moving = scope.spawn(move || moving.publish_at_last(topic));
+        let during = publish_some();
+        let most = 5 * before + Duration::from_millis(300);
+        assert!(during < most, "{during:?}, and {before:?} before");
+        assert!(!moving.is_finished(), "nobody has its slot");
+        cluster.end_move(slots[0], from, to);
+        assert_eq!(moving.join().expect("it is published"), 0);
+    });
 }
 
 #[test]

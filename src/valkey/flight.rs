@@ -226,10 +226,7 @@ impl Carrier {
                 self.needs_pause = true;
             }
             Err(Trouble::Later) => self.needs_pause = true,
-            Err(Trouble::Moved) => {
-                self.has_strays = true;
-                self.office.lanes.look_again();
-            }
+            Err(Trouble::Moved) => self.office.lanes.look_again(),
             Err(Trouble::Unfit(text)) => self.unfit = Some(text),
             Err(Trouble::Other(text)) => self.complain(operation, text),
         }
@@ -249,9 +246,13 @@ impl Carrier {
             Ok(answer) => self.done(pending, answer, link),
             Err(Trouble::NoMemory) => self.refuse(pending, Refused::OutOfMemory),
             Err(Trouble::Other(_)) => self.refuse(pending, Refused::Error),
-            Err(Trouble::NoScript | Trouble::Later | Trouble::Moved | Trouble::Unfit(_)) => {
+            Err(Trouble::NoScript | Trouble::Later | Trouble::Unfit(_)) => {
                 count(&self.office.counters.retries);
                 self.again.push_back(pending);
+            }
+            Err(Trouble::Moved) => {
+                count(&self.office.counters.retries);
+                self.put_aside(pending);
             }
         }
     }

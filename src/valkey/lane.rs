@@ -40,8 +40,6 @@ use crate::topic::{Epoch, Position, TopicStore};
 
 /// How often the epoch is looked up, and with it whether the node still answers.
 pub(super) const CANARY_INTERVAL: Duration = Duration::from_millis(500);
-/// Time for the cluster to be looked at, and for slots to arrive, before it is tried again.
-const STRAYS_PAUSE: Duration = Duration::from_millis(10);
 /// Most lost connections that the node is told to end; older ones it has long noticed by itself.
 const TRACES_MAX: usize = 8;
 
@@ -134,9 +132,11 @@ pub(super) struct Carrier {
     /// How often the cell had moved when it was connected.
     moves: u64,
     /// Of the routes that all orders were compared with.
-    routes: u64,
-    /// Some orders are not for this lane.
-    pub(super) has_strays: bool,
+    pub(super) routes: u64,
+    /// Refused until their slot is with one node.
+    pub(super) aside: VecDeque<Pending>,
+    /// When those are tried again. Monotonic microseconds.
+    pub(super) aside_until: u64,
 }
 
 impl Carrier {
@@ -169,7 +169,8 @@ impl Carrier {
             node_name: String::new(),
             moves: 0,
             routes: 0,
-            has_strays: false,
+            aside: VecDeque::new(),
+            aside_until: 0,
         }
     }
 
@@ -200,7 +201,7 @@ impl Carrier {
                 }
                 Err(error) => self.not_connected(&error),
             }
-            self.forward_strays();
+            self.sort_out();
             self.refuse_waiting();
             let wait = Duration::from_micros(self.backoff.next(|below| fastrand::u64(..below)));
             if let Some(stop_at) = self.cell.lane.queue.pause(wait) {
@@ -236,24 +237,6 @@ impl Carrier {
     pub(super) fn keeps_epoch(&self) -> bool {
         let key = self.commands.keys.epoch();
         self.office.lanes.leads_to(self.cell.index, &key)
-    }
-
-    /// Gives orders to the lanes that they are for now.
-    fn forward_strays(&mut self) {
-        let lanes = Arc::clone(&self.office.lanes);
-        let routes = lanes.version();
-        let is_new = std::mem::replace(&mut self.routes, routes) != routes;
-        if !std::mem::take(&mut self.has_strays) && !is_new {
-            return;
-        }
-        let index = self.cell.index;
-        let is_stray = |pending: &Pending| lanes.is_astray(index, &pending.order);
-        for pending in self.cell.lane.queue.remove(is_stray) {
-            // Bytes that wait are counted for all lanes together.
-            if let Some(pending) = lanes.forward(index, pending) {
-                self.refuse(pending, Refused::Away);
-            }
-        }
     }
 
     fn connected(&mut self, link: &Link) {
@@ -330,12 +313,12 @@ impl Carrier {
                 self.lose(&link, &Broken::Unfit("another node has what it had"));
                 return false;
             }
-            self.forward_strays();
-            let patience = self.canary_at.saturating_sub(self.now());
-            let batch = self.cell.lane.queue.take(Duration::from_micros(patience));
+            self.sort_out();
+            let batch = self.cell.lane.queue.take(self.patience());
             let is_over = batch.stop_at.is_some() && batch.orders.is_empty();
             if is_over || batch.stop_at.is_some_and(|stop_at| stop_at <= self.now()) {
                 self.cell.lane.queue.put_back(&mut { batch.orders });
+                self.cell.lane.queue.put_back(&mut self.aside);
                 return true;
             }
             let had_work = !batch.orders.is_empty();
@@ -349,9 +332,6 @@ impl Carrier {
             if std::mem::take(&mut self.needs_pause) {
                 let wait = self.backoff.next(|below| fastrand::u64(..below));
                 self.cell.lane.queue.pause(Duration::from_micros(wait));
-            } else if self.has_strays {
-                // What is on its way to another node is no reason to keep all others waiting.
-                self.cell.lane.queue.pause(STRAYS_PAUSE);
             } else if had_work {
                 self.backoff.reset();
             }
@@ -370,6 +350,7 @@ impl Carrier {
             self.traces.insert(0, trace.clone());
         }
         self.cell.lane.queue.put_back(&mut self.flight);
+        self.cell.lane.queue.put_back(&mut self.aside);
     }
 
     /// Tells the listener the epoch, of which there is one from now on.

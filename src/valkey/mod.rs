@@ -33,6 +33,7 @@ mod keys;
 mod lane;
 mod lanes;
 mod link;
+mod moving;
 mod node;
 mod order;
 mod post;

@@ -10,6 +10,7 @@ use super::lane::{Broken, Carrier};
 use super::link::Link;
 use super::order::Order;
 use super::queue::Pending;
+use super::trouble::Trouble;
 use crate::topic::{Position, TopicName};
 
 impl Carrier {
@@ -60,6 +61,12 @@ impl Carrier {
 
     fn take_search(&mut self, answer: Value, places: &[usize], found: &mut [Search]) {
         let answer = self.check(Operation::Find, answer);
+        if answer == Err(Trouble::Moved) {
+            for at in places {
+                found[*at] = Search::Elsewhere;
+            }
+            return;
+        }
         let positions = answer.ok().and_then(|answer| entry::positions(&answer));
         let Some(positions) = positions.filter(|all| all.len() == places.len()) else {
             for at in places {
@@ -82,9 +89,10 @@ impl Carrier {
                     self.flight.push_back(pending);
                 }
                 Search::Failed => {
-                    self.needs_pause |= !self.has_strays;
+                    self.needs_pause = true;
                     self.again.push_back(pending);
                 }
+                Search::Elsewhere => self.put_aside(pending),
                 Search::Found(last) => {
                     let messages = messages(&pending.order);
                     let positions = (0..messages).rev().map(|behind| back(last, behind as u32));
@@ -102,6 +110,8 @@ enum Search {
     /// The position of its last message.
     Found(Position),
     Missing,
+    /// Its slot is, or will be soon.
+    Elsewhere,
     Failed,
 }
 

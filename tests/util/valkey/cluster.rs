@@ -127,17 +127,24 @@ impl ValkeyCluster {
     ///
     /// When a node refuses a step.
     pub fn move_slot(&self, slot: u32, to: usize) {
+        let from = self.move_keys(slot, to);
+        self.end_move(slot, from, to);
+    }
+
+    /// Moves all keys of a slot to another primary, but not yet the slot. Returns the primary that has it.
+    ///
+    /// # Panics
+    ///
+    /// When a node refuses a step.
+    pub fn move_keys(&self, slot: u32, to: usize) -> usize {
         let from = self.primary_of(slot).expect("the slot has a primary");
         let (source, target) = (&self.nodes[from], &self.nodes[to]);
-        let [old, new] = [source, target].map(|node| node.command::<String>(&["CLUSTER", "MYID"]));
-        let (slot, port) = (slot.to_string(), target.port().to_string());
-        let set = |node: &Valkey, how: &[&str]| {
-            let () = node.command(&[&["CLUSTER", "SETSLOT", &slot], how].concat());
-        };
-        set(target, &["IMPORTING", &old]);
-        set(source, &["MIGRATING", &new]);
+        let [old, new] = [source, target].map(id);
+        let (number, port) = (slot.to_string(), target.port().to_string());
+        set_slot(target, slot, &["IMPORTING", &old]);
+        set_slot(source, slot, &["MIGRATING", &new]);
         loop {
-            let keys: Vec<String> = source.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
+            let keys: Vec<String> = source.command(&["CLUSTER", "GETKEYSINSLOT", &number, "100"]);
             if keys.is_empty() {
                 break;
             }
@@ -145,8 +152,18 @@ impl ValkeyCluster {
             let head = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
             let _: String = source.command(&[&head, &keys[..]].concat());
         }
-        for node in [target, source] {
-            set(node, &["NODE", &new]);
+        from
+    }
+
+    /// Moves a slot behind its keys.
+    ///
+    /// # Panics
+    ///
+    /// When a node refuses it.
+    pub fn end_move(&self, slot: u32, from: usize, to: usize) {
+        let new = id(&self.nodes[to]);
+        for node in [to, from] {
+            set_slot(&self.nodes[node], slot, &["NODE", &new]);
         }
     }
 
@@ -202,6 +219,15 @@ impl ValkeyCluster {
     fn running(&self) -> impl Iterator<Item = &Valkey> {
         self.nodes.iter().filter(|node| node.is_running())
     }
+}
+
+fn id(node: &Valkey) -> String {
+    node.command(&["CLUSTER", "MYID"])
+}
+
+fn set_slot(node: &Valkey, slot: u32, how: &[&str]) {
+    let slot = slot.to_string();
+    let () = node.command(&[&["CLUSTER", "SETSLOT", &slot], how].concat());
 }
 
 /// Whether a node says of itself that it is the primary of a slot.
