@@ -218,6 +218,47 @@ fn a_slot_on_its_way_holds_up_no_other() {
 }
 
 #[test]
+fn a_cluster_that_is_down_lets_nobody_wait() {
+    let mut cluster = ValkeyCluster::start();
+    let [server]: [Server; 1] = instances_with(&cluster, &["--valkey-timeout", "10s"]);
+    let topics = names(12);
+    let slots = slots(&cluster, &topics);
+    let lost = cluster.primary_of(slots[0]).expect("it is served");
+    cluster.node(lost + 3).kill();
+    cluster.node(lost).kill();
+    let mut others = (0..3).filter(|node| *node != lost);
+    wait_until("the others serve nothing", DEADLINE, || {
+        others.clone().all(|node| {
+            let info: String = cluster.nodes()[node].command(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:fail")
+        })
+    });
+    let live = others.next().expect("there are three");
+    let topic = topics.iter().zip(&slots);
+    let mut topic = topic.filter(|(_, slot)| cluster.primary_of(**slot) == Some(live));
+    let (topic, _) = topic.next().expect("each primary has some");
+    let body = json!({"topic": topic, "payload": {}}).to_string();
+    let began = Instant::now();
+    let refused = server.post("/api/v1/messages", &body);
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    let lost_connections = || {
+        let log = server.log();
+        let lines = log.lines().filter(|line| line.contains("is given up"));
+        lines.count()
+    };
+    assert!(lost_connections() < 20, "it connects all the time");
+
+    cluster.node(lost).restart();
+    server.wait_until_ready();
+    assert_eq!(server.post("/api/v1/messages", &body).status, 201);
+}
+
+#[test]
 fn a_replica_takes_over_from_a_killed_primary() {
     let mut cluster = ValkeyCluster::start();
     let servers: [Server; 2] = instances(&cluster);

@@ -19,7 +19,7 @@ const READ_ON_MESSAGES_MAX: usize = 256;
 pub(super) struct Commands {
     pub(super) keys: Keys,
     /// Name of the channel on which this instance says something to itself.
-    echo_channel: String,
+    pub(super) echo_channel: String,
     messages_max: usize,
     retention_millis: u64,
     last_retention_millis: u64,
@@ -135,9 +135,14 @@ impl Commands {
         self.end();
     }
 
-    pub(super) fn epoch(&mut self) {
-        let epoch = self.keys.epoch();
-        self.begin("GET").arg(epoch);
+    /// Looks up the epoch, or where that is not stored a key in a slot of the node, which never is.
+    pub(super) fn look(&mut self, keeps_epoch: bool) {
+        let key = if keeps_epoch {
+            self.keys.epoch()
+        } else {
+            self.echo_channel.clone()
+        };
+        self.begin("GET").arg(key);
         self.end();
     }
 

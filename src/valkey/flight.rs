@@ -104,8 +104,8 @@ impl Carrier {
     fn send(&mut self, link: &mut Link, echo: Option<u64>) -> Result<(), Broken> {
         let started = self.now();
         let is_canary = started >= self.canary_at;
-        let keeps_epoch = is_canary && self.keeps_epoch();
-        let waits = self.pack(echo, is_canary, keeps_epoch);
+        let canary = is_canary.then(|| self.keeps_epoch());
+        let waits = self.pack(echo, canary);
         if self.commands.packed.is_empty() {
             return Ok(());
         }
@@ -127,7 +127,7 @@ impl Carrier {
             let answer = self.receive(link, started)?;
             self.settle_held(answer);
         }
-        if is_canary {
+        if let Some(keeps_epoch) = canary {
             self.take_canary(link, started, keeps_epoch)?;
         }
         if echo.is_some() {
@@ -140,8 +140,8 @@ impl Carrier {
             .map_or(Ok(()), |text| Err(Broken::Unfit(text)))
     }
 
-    /// Whether replicas are waited for.
-    fn pack(&mut self, echo: Option<u64>, is_canary: bool, keeps_epoch: bool) -> bool {
+    /// Whether replicas are waited for. `canary` says whether the epoch is where it looks.
+    fn pack(&mut self, echo: Option<u64>, canary: Option<bool>) -> bool {
         let commands = &mut self.commands;
         if commands.packed.capacity() > PACKED_BYTES_KEPT {
             commands.packed = Vec::new();
@@ -171,10 +171,8 @@ impl Carrier {
             let millis = (settings.timeout.as_millis() * 3 / 4) as u64;
             commands.wait(settings.wait, millis);
         }
-        if keeps_epoch {
-            commands.epoch();
-        }
-        if is_canary {
+        if let Some(keeps_epoch) = canary {
+            commands.look(keeps_epoch);
             commands.time();
         }
         if let Some(number) = echo {
@@ -189,11 +187,9 @@ impl Carrier {
         started: u64,
         keeps_epoch: bool,
     ) -> Result<(), Broken> {
-        if keeps_epoch {
-            let epoch = self.receive(link, started)?;
-            let epoch = self.check(Operation::Epoch, epoch);
-            self.needs_epoch = epoch.is_ok_and(|epoch| !self.tell_epoch(&epoch));
-        }
+        let epoch = self.receive(link, started)?;
+        let epoch = self.check(Operation::Epoch, epoch);
+        self.needs_epoch = keeps_epoch && epoch.is_ok_and(|epoch| !self.tell_epoch(&epoch));
         let time = self.receive(link, started)?;
         self.canary_at = started + micros(CANARY_INTERVAL);
         if let Some(millis) = time_millis(&time) {

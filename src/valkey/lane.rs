@@ -15,14 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::{Value, cmd};
-
 use super::breaker::{Backoff, Breaker};
 use super::cell::Cell;
 use super::commands::Commands;
 use super::connect::{ConnectError, Connector};
 use super::counters::{ValkeyCounters, count};
-use super::entry::number;
 use super::handle::Health;
 use super::job::{Job, Refused, Task};
 use super::lanes::Lanes;
@@ -32,11 +29,10 @@ use super::order::{Listener, Order};
 use super::post::{Mail, Post};
 use super::queue::{Pending, Queue};
 use super::spooling::Spooler;
-use super::trouble::{self, Trouble};
 use crate::clock::Clock;
 use crate::config::ValkeySettings;
 use crate::moment::micros;
-use crate::topic::{Epoch, Position, TopicStore};
+use crate::topic::{Position, TopicStore};
 
 /// How often the epoch is looked up, and with it whether the node still answers.
 pub(super) const CANARY_INTERVAL: Duration = Duration::from_millis(500);
@@ -222,21 +218,8 @@ impl Carrier {
         self.node_name = format!("{}:{}", address.0, address.1);
         let timeout = office.settings.timeout;
         let mut link = Link::open(&office.connector, &address, timeout, &self.traces)?;
-        if self.keeps_epoch() {
-            self.look_up_epoch(&mut link)?;
-        } else if !office.lanes.knows_epoch() {
-            return Err(ConnectError {
-                text: "the Valkey cluster is being connected to",
-                detail: "the epoch, which another node has, is not known yet".to_owned(),
-            });
-        }
+        self.greet(&mut link)?;
         Ok(link)
-    }
-
-    /// Whether the epoch is stored where this lane leads.
-    pub(super) fn keeps_epoch(&self) -> bool {
-        let key = self.commands.keys.epoch();
-        self.office.lanes.leads_to(self.cell.index, &key)
     }
 
     fn connected(&mut self, link: &Link) {
@@ -353,29 +336,6 @@ impl Carrier {
         self.cell.lane.queue.put_back(&mut self.aside);
     }
 
-    /// Tells the listener the epoch, of which there is one from now on.
-    pub(super) fn look_up_epoch(&mut self, link: &mut Link) -> Result<(), ConnectError> {
-        let key = self.commands.keys.epoch();
-        let get = cmd("GET").arg(&key).take();
-        let mut answer = answer(link.ask(&get)?)?;
-        if answer == Value::Nil {
-            let bits = fastrand::u32(..1 << 20);
-            let set = cmd("SET").arg(&key).arg(bits).arg("NX").take();
-            answer_to_write(link.ask(&set)?)?;
-            answer = self::answer(link.ask(&get)?)?;
-        }
-        self.tell_epoch(&answer);
-        Ok(())
-    }
-
-    /// Whether there is one.
-    pub(super) fn tell_epoch(&mut self, answer: &Value) -> bool {
-        if let Some(bits) = number(answer).and_then(|bits| u32::try_from(bits).ok()) {
-            self.office.lanes.tell_epoch(Epoch::new(bits));
-        }
-        *answer != Value::Nil
-    }
-
     /// Posts the replies.
     fn deliver(&mut self) {
         for (worker, mail) in self.outgoing.iter_mut().enumerate() {
@@ -422,30 +382,5 @@ impl Carrier {
         let bytes = pending.held_bytes() as u64;
         let waiting = &self.office.counters.queue_bytes;
         waiting.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-fn answer(answer: Value) -> Result<Value, ConnectError> {
-    trouble::check(answer).map_err(|trouble| ConnectError {
-        text: match trouble {
-            Trouble::Unfit(text) => text,
-            _ => "Valkey does not do what is needed",
-        },
-        detail: format!("{trouble:?}"),
-    })
-}
-
-/// A server that cannot take a new epoch now, since its memory or its disk is full, is connected
-/// to all the same: it can be read, and the next look says more.
-fn answer_to_write(answer: Value) -> Result<(), ConnectError> {
-    match trouble::check(answer) {
-        Err(Trouble::NoMemory | Trouble::Later) => Ok(()),
-        checked => checked.map(|_| ()).map_err(|trouble| ConnectError {
-            text: match trouble {
-                Trouble::Unfit(text) => text,
-                _ => "Valkey does not do what is needed",
-            },
-            detail: format!("{trouble:?}"),
-        }),
     }
 }

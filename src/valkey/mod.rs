@@ -26,6 +26,7 @@ mod entry;
 mod feeds;
 mod flight;
 mod follower;
+mod greeting;
 mod handle;
 pub mod idempotency;
 mod job;
