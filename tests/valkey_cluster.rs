@@ -298,6 +298,41 @@ fn a_replica_takes_over_from_a_killed_primary() {
 }
 
 #[test]
+fn a_fail_over_that_loses_the_epoch_starts_nothing_over() {
+    let mut cluster = ValkeyCluster::start();
+    let servers: [Server; 2] = instances(&cluster);
+    let topics = names(6);
+    let all: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let ledger = Ledger::default();
+    let mut live = Consumer::new(servers[1].addr(), Transport::WebSocket, &all, 1);
+    publish_to_all(&servers[0], &topics, &ledger);
+    live.read_all(&ledger);
+
+    let slot = cluster.slot("pulsar:epoch");
+    let primary = cluster.primary_of(slot).expect("it is served");
+    let epoch: String = cluster.nodes()[primary].command(&["GET", "pulsar:epoch"]);
+    // The replica hears of the removal, and of nothing else.
+    let script = "local epoch = redis.call('GET', KEYS[1])
+                  redis.call('DEL', KEYS[1])
+                  redis.set_repl(redis.REPL_NONE)
+                  return redis.call('SET', KEYS[1], epoch)";
+    let _: String = cluster.nodes()[primary].command(&["EVAL", script, "1", "pulsar:epoch"]);
+    wait_until("the replica has all", DEADLINE, || {
+        cluster.nodes()[primary].command::<u64>(&["WAIT", "1", "1000"]) == 1
+    });
+    assert_eq!(cluster.kill_primary_of(slot), primary);
+    let successor = cluster.wait_for_primary_of(slot);
+    servers.iter().for_each(Server::wait_until_ready);
+    let found: String = cluster.nodes()[successor].command(&["GET", "pulsar:epoch"]);
+    assert_eq!(found, epoch);
+    let mut publisher = RoamingPublisher::new(&ledger, &[servers[0].addr()], "p");
+    for topic in &all {
+        publisher.assert_goes_on(&mut live, &ledger, topic);
+    }
+    live.check_all(&servers[0], &ledger, &all);
+}
+
+#[test]
 fn what_other_primaries_have_goes_on_when_one_is_lost() {
     let mut cluster =
         ValkeyCluster::start_with(|setup| setup.set("cluster-require-full-coverage", "no"));

@@ -8,7 +8,6 @@ use super::entry::number;
 use super::lane::Carrier;
 use super::link::Link;
 use super::trouble::{self, Trouble};
-use crate::topic::Epoch;
 
 impl Carrier {
     /// Looks at what the node has.
@@ -24,7 +23,7 @@ impl Carrier {
             self.ask(link, &probe)?;
             false
         };
-        if !is_told && !self.office.lanes.knows_epoch() {
+        if !is_told && self.office.lanes.epoch().is_none() {
             return Err(ConnectError {
                 text: "the Valkey cluster is being connected to",
                 detail: "the epoch, which another node has, is not known yet".to_owned(),
@@ -46,8 +45,7 @@ impl Carrier {
         let get = cmd("GET").arg(&key).take();
         let mut answer = self.ask(link, &get)?;
         if answer == Some(Value::Nil) {
-            let bits = fastrand::u32(..1 << 20);
-            let set = cmd("SET").arg(&key).arg(bits).arg("NX").take();
+            let set = cmd("SET").arg(&key).arg(self.new_epoch()).arg("NX").take();
             answer_to_write(link.ask(&set)?)?;
             answer = self.ask(link, &get)?;
         }
@@ -69,10 +67,19 @@ impl Carrier {
         }
     }
 
+    /// Where nothing is stored, everything starts over. But in a cluster a fail-over may have lost
+    /// the epoch alone: what other nodes have is what it was.
+    fn new_epoch(&self) -> u32 {
+        match self.office.lanes.epoch() {
+            Some((known, by)) if by != self.node => known,
+            _ => fastrand::u32(..1 << 20),
+        }
+    }
+
     /// Whether there is one.
     pub(super) fn tell_epoch(&mut self, answer: &Value) -> bool {
         if let Some(bits) = number(answer).and_then(|bits| u32::try_from(bits).ok()) {
-            self.office.lanes.tell_epoch(Epoch::new(bits));
+            self.office.lanes.tell_epoch(bits, self.node.as_ref());
         }
         *answer != Value::Nil
     }

@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::breaker::{Backoff, Breaker};
-use super::cell::Cell;
+use super::cell::{Berth, Cell};
 use super::commands::Commands;
-use super::connect::{ConnectError, Connector};
+use super::connect::{Address, ConnectError, Connector};
 use super::counters::{ValkeyCounters, count};
 use super::handle::Health;
 use super::job::{Job, Refused, Task};
@@ -127,6 +127,8 @@ pub(super) struct Carrier {
     node_name: String,
     /// How often the cell had moved when it was connected.
     moves: u64,
+    /// The node of a cluster that it was connected to.
+    pub(super) node: Option<Address>,
     /// Of the routes that all orders were compared with.
     pub(super) routes: u64,
     /// Refused until their slot is with one node.
@@ -164,6 +166,7 @@ impl Carrier {
             known_node: None,
             node_name: String::new(),
             moves: 0,
+            node: None,
             routes: 0,
             aside: VecDeque::new(),
             aside_until: 0,
@@ -218,6 +221,7 @@ impl Carrier {
         self.node_name = format!("{}:{}", address.0, address.1);
         let timeout = office.settings.timeout;
         let mut link = Link::open(&office.connector, &address, timeout, &self.traces)?;
+        self.node = (berth != Berth::Single).then_some(address);
         self.greet(&mut link)?;
         Ok(link)
     }

@@ -2,11 +2,12 @@
 //! a cluster the one to the primary that serves its slot.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::Thread;
 
 use super::cell::{Berth, Cell};
+use super::connect::Address;
 use super::handle::Health;
 use super::job::Task;
 use super::order::Order;
@@ -28,7 +29,8 @@ pub(super) struct Lanes {
     routes: RwLock<Routes>,
     /// Rises with each change of the routes.
     version: AtomicU64,
-    is_epoch_known: AtomicBool,
+    /// The bits of the epoch that was told last, and by which node of a cluster.
+    epoch: Mutex<Option<(u32, Option<Address>)>>,
     /// Who looks how the cluster is.
     surveyor: OnceLock<Thread>,
     /// Why nothing is known of it, as far as that is known.
@@ -44,7 +46,7 @@ impl Lanes {
                 slots: is_cluster.then(SlotMap::unknown),
             }),
             version: AtomicU64::new(0),
-            is_epoch_known: AtomicBool::new(false),
+            epoch: Mutex::default(),
             surveyor: OnceLock::new(),
             trouble: Mutex::new(None),
         }
@@ -122,19 +124,24 @@ impl Lanes {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Whether the epoch has been told.
-    pub(super) fn knows_epoch(&self) -> bool {
-        self.is_epoch_known.load(Ordering::Acquire)
+    /// The bits of the epoch that was told last, and by which node of a cluster.
+    pub(super) fn epoch(&self) -> Option<(u32, Option<Address>)> {
+        self.lock_epoch().clone()
     }
 
-    /// Tells all who listen the epoch.
-    pub(super) fn tell_epoch(&self, epoch: Epoch) {
+    /// Tells all who listen the epoch of these bits, which a node, of a cluster the one at this
+    /// address, has told.
+    pub(super) fn tell_epoch(&self, bits: u32, by: Option<&Address>) {
         for cell in self.cells() {
             if let Some(listener) = cell.listener() {
-                listener.epoch(epoch);
+                listener.epoch(Epoch::new(bits));
             }
         }
-        self.is_epoch_known.store(true, Ordering::Release);
+        *self.lock_epoch() = Some((bits, by.cloned()));
+    }
+
+    fn lock_epoch(&self) -> MutexGuard<'_, Option<(u32, Option<Address>)>> {
+        self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How things are where they are worst.
@@ -186,7 +193,7 @@ impl Lanes {
     }
 
     /// Where primaries are, as far as is known.
-    pub(super) fn addresses(&self) -> Vec<super::connect::Address> {
+    pub(super) fn addresses(&self) -> Vec<Address> {
         let routes = self.read();
         let slots = routes.slots.as_ref();
         let addresses = slots.map_or(&[][..], SlotMap::addresses);
