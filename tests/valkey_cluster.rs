@@ -178,6 +178,9 @@ fn slots_move_while_they_are_used() {
     }
     live.check_all(&servers[0], &ledger, &all);
     assert_eq!(live.connections(), 1, "subscribers stay");
+    let is_new = |line: &str| line.contains("not following Valkey's channels");
+    let lost = servers[1].log().lines().filter(|it| is_new(it)).count();
+    assert_eq!(lost, 0, "so does what is heard of the other topics");
 }
 
 #[test]

@@ -116,6 +116,14 @@ impl Cell {
         (berth.clone(), self.moves.load(Ordering::Relaxed))
     }
 
+    /// The hash tag by which it says something to itself in a cluster.
+    pub(super) fn tag(&self) -> Option<String> {
+        match self.berth().0 {
+            Berth::Node { tag, .. } => Some(tag),
+            Berth::Single | Berth::Nowhere => None,
+        }
+    }
+
     /// What is there is not what was thought: it is to be looked up.
     pub(super) fn doubt(&self) {
         if let Some(lanes) = self.lanes.upgrade() {

@@ -19,6 +19,7 @@ mod figures;
 mod followed;
 mod mending;
 mod state;
+mod unheard;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,6 +102,11 @@ impl Feeds {
                 self.is_restarting.store(false, Ordering::Relaxed);
             }
         });
+        if self.change(|state, _| state.is_any_unheard()) {
+            // What comes between the look at the store and the change is read twice at most.
+            let open = self.store.open_topics();
+            self.change(|state, out| state.hear_again(open, now, out));
+        }
         let close = |name: &TopicName| self.store.close_if_unread(name);
         while self.change(|state, _| state.close_some(now, LOOKS_PER_HOLD, close)) {}
     }
@@ -144,6 +150,12 @@ impl Feeds {
     pub(super) fn disconnected(&self) {
         let now = self.now();
         self.change(|state, _| state.disconnected(now));
+    }
+
+    /// The connection does not hear the channels of these topics any more, or not yet, though it is
+    /// to: it is told to ask for them again soon, unless others follow the topics by then.
+    pub(super) fn unheard(&self, is_unheard: impl Fn(&TopicName) -> bool) {
+        self.change(|state, _| state.unheard(is_unheard));
     }
 
     /// Whether nothing has come back for too long. Monotonic microseconds.

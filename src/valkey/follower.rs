@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use redis::{Connection, ProtocolVersion, PushKind, RedisError, Value, cmd};
+use redis::{Connection, ProtocolVersion, PushKind, RedisError, ServerError, Value, cmd};
 
 use super::breaker::Backoff;
 use super::cell::{Berth, Cell};
@@ -19,6 +19,8 @@ use super::connect::{ConnectError, Connector};
 use super::entry::bytes;
 use super::feeds::{ECHO_WITHIN, Errand, Feeds, Scratch};
 use super::keys::Keys;
+use super::slots::slot_of;
+use super::trouble;
 use crate::clock::Clock;
 use crate::topic::TopicName;
 
@@ -96,8 +98,8 @@ struct Ear {
     echo: String,
     /// How often the cell had moved before.
     moves: u64,
-    /// Channels that one command may name: in a cluster each has a slot of its own.
-    channels_max: usize,
+    /// One command names one channel: each has a slot of its own.
+    is_cluster: bool,
     /// Topics whose channels were asked for.
     topics: HashSet<TopicName>,
     /// Topics whose channels are to be heard no more, until that is confirmed.
@@ -148,10 +150,7 @@ impl Hearing {
             connection,
             echo: self.parts.keys.echo(&tag, &self.parts.instance),
             moves,
-            channels_max: match berth {
-                Berth::Single => CHANNELS_PER_COMMAND,
-                _ => 1,
-            },
+            is_cluster: berth != Berth::Single,
             topics: HashSet::new(),
             leaving: HashSet::new(),
             errands: VecDeque::new(),
@@ -182,11 +181,25 @@ impl Hearing {
             }
             match value {
                 Value::Push { kind, data } => self.take_push(ear, &kind, &data)?,
-                Value::ServerError(error) => return Err(Lost::Refused(error.to_string())),
+                Value::ServerError(error) => self.refused(ear, &error)?,
                 // Nothing is asked that has another answer.
                 _ => {}
             }
         }
+    }
+
+    /// Another node has the slot of a channel that was asked for; anything else is not understood.
+    fn refused(&mut self, ear: &mut Ear, error: &ServerError) -> Result<(), Lost> {
+        let Some(slot) = trouble::moved_slot(error) else {
+            return Err(Lost::Refused(error.to_string()));
+        };
+        self.parts.cell.doubt();
+        if slot == slot_of(ear.echo.as_bytes()) {
+            return Err(Lost::Moved);
+        }
+        let is_there = |topic: &TopicName| slot_of(topic.as_str().as_bytes()) == slot;
+        self.parts.feeds.unheard(is_there);
+        self.answered(ear)
     }
 
     fn take_push(&mut self, ear: &mut Ear, kind: &PushKind, data: &[Value]) -> Result<(), Lost> {
@@ -237,10 +250,15 @@ impl Hearing {
             tracing::info!("following Valkey's channels");
             return self.run_errands(ear);
         }
-        ear.unconfirmed = ear.unconfirmed.saturating_sub(1);
         if let Some(topic) = self.parts.keys.topic_of_news(channel) {
             self.parts.feeds.confirmed(topic);
         }
+        self.answered(ear)
+    }
+
+    /// One thing more that was asked for has been answered.
+    fn answered(&self, ear: &mut Ear) -> Result<(), Lost> {
+        ear.unconfirmed = ear.unconfirmed.saturating_sub(1);
         if ear.unconfirmed == 0 || ear.unconfirmed == UNCONFIRMED_MAX / 2 {
             ear.send_some(&self.parts.keys)?;
         }
@@ -254,7 +272,14 @@ impl Hearing {
             return Ok(());
         }
         // Another node serves the slot from now on.
-        Err(Lost::Unsubscribed(channel.to_owned()))
+        self.parts.cell.doubt();
+        match topic.and_then(|topic| ear.topics.take(topic)) {
+            Some(topic) if ear.is_cluster => {
+                self.parts.feeds.unheard(|it| *it == topic);
+                Ok(())
+            }
+            _ => Err(Lost::Unsubscribed(channel.to_owned())),
+        }
     }
 
     fn run_errands(&mut self, ear: &mut Ear) -> Result<(), Lost> {
@@ -278,11 +303,20 @@ impl Ear {
             } else {
                 "SUNSUBSCRIBE"
             });
-            for _ in 0..self.channels_max {
+            let channels_max = if self.is_cluster {
+                1
+            } else {
+                CHANNELS_PER_COMMAND
+            };
+            for _ in 0..channels_max {
                 let is_same = |it: &mut Errand| matches!(it, Errand::Subscribe(_)) == is_subscribe;
                 match self.errands.pop_front_if(is_same) {
                     Some(Errand::Subscribe(topic)) => {
                         command.arg(keys.news(&topic));
+                        if self.is_cluster {
+                            // That it is to be left may have been refused: it was gone already.
+                            self.leaving.remove(&topic);
+                        }
                         self.topics.insert(topic);
                         self.unconfirmed += 1;
                     }

@@ -220,8 +220,14 @@ impl Lanes {
             let mut berths = Vec::new();
             for (index, address) in after.addresses().iter().enumerate() {
                 let node = address.as_ref().and_then(|address| {
-                    let (address, tag) = (address.clone(), after.tag(index)?);
-                    Some(Berth::Node { address, tag })
+                    // The old tag as long as it will do: with a new one both connect anew.
+                    let known = cells.get(index).and_then(|cell| cell.tag());
+                    let tag =
+                        known.filter(|tag| after.lane(slot_of(tag.as_bytes())) == Some(index));
+                    Some(Berth::Node {
+                        address: address.clone(),
+                        tag: tag.or_else(|| after.tag(index))?,
+                    })
                 });
                 let berth = node.unwrap_or(Berth::Nowhere);
                 if index == cells.len() {

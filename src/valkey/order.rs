@@ -28,6 +28,8 @@ pub enum Order {
 pub struct Left {
     /// Which.
     pub topic: TopicName,
+    /// Its log is to be emptied still, and to go on behind the newest message.
+    pub is_restarting: bool,
     /// Who waits for it, and until when in monotonic microseconds.
     pub waiters: Vec<(Waiter, u64)>,
 }

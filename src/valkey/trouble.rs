@@ -27,6 +27,12 @@ pub(super) fn check(answer: Value) -> Result<Value, Trouble> {
     }
 }
 
+/// The slot that another server has, when that is what is wrong: `MOVED 3999 127.0.0.1:6381`.
+pub(super) fn moved_slot(error: &ServerError) -> Option<u16> {
+    let details = error.details().filter(|_| error.code() == "MOVED")?;
+    details.split(' ').next()?.parse().ok()
+}
+
 fn trouble(error: &ServerError) -> Trouble {
     // A script found out itself that a key of its topic is on its way. Scripts that look for keys
     // may be done again.
@@ -65,5 +71,20 @@ mod tests {
         let readonly = trouble("READONLY You can't write against a read only replica.");
         assert!(matches!(readonly, Trouble::Unfit(_)));
         assert!(matches!(trouble("ERR no such thing"), Trouble::Other(_)));
+    }
+
+    #[test]
+    fn a_slot_that_has_moved_is_named() {
+        for (line, slot) in [
+            ("MOVED 3999 127.0.0.1:6381", Some(3_999)),
+            ("MOVED x 127.0.0.1:6381", None),
+            ("ASK 3999 127.0.0.1:6381", None),
+        ] {
+            let answer = redis::parse_redis_value(format!("-{line}\r\n").as_bytes());
+            let Ok(Value::ServerError(error)) = answer else {
+                panic!("{line} is an error");
+            };
+            assert_eq!(moved_slot(&error), slot, "{line}");
+        }
     }
 }

@@ -120,6 +120,21 @@ impl Followed {
         self.drop_held();
     }
 
+    /// Everything stored is another. Whether the newest position is to be looked up now.
+    pub(super) fn restart(&mut self) -> bool {
+        match &mut self.log {
+            // In a cluster the log may stand where another node's follower has left it.
+            Log::Absent | Log::Whole | Log::Lacking(_) => {
+                self.look_up(true);
+                return true;
+            }
+            Log::Reading(_, then) | Log::Settling(_, then) => *then = Then::Restart,
+            // Looked up behind the change, since a lane does all in order.
+            Log::Tail { is_open, .. } => *is_open = true,
+        }
+        false
+    }
+
     /// Something may have been missed since that began which is under way.
     pub(super) fn read_again(&mut self) {
         match &mut self.log {

@@ -94,14 +94,8 @@ impl State {
     /// Everything stored is another: all open topics start over.
     pub(super) fn restart_all(&mut self, out: &mut Effects) {
         for (name, followed) in &mut self.topics {
-            match &mut followed.log {
-                Log::Whole | Log::Lacking(_) => {
-                    followed.look_up(true);
-                    out.orders.push(Order::Tail(name.clone()));
-                }
-                Log::Reading(_, then) | Log::Settling(_, then) => *then = Then::Restart,
-                // Looked up behind the change, since a lane does all in order.
-                Log::Absent | Log::Tail { .. } => {}
+            if followed.restart() {
+                out.orders.push(Order::Tail(name.clone()));
             }
         }
     }

@@ -70,6 +70,8 @@ pub(super) struct State {
     /// When each topic is looked at, in order of time.
     looks: VecDeque<(u64, TopicName)>,
     linger: u64,
+    /// Topics whose channels the connection does not hear, though it should.
+    pub(super) unheard: Vec<TopicName>,
 }
 
 impl State {
@@ -89,6 +91,7 @@ impl State {
             to_retry: Vec::new(),
             looks: VecDeque::new(),
             linger,
+            unheard: Vec::new(),
         }
     }
 
@@ -141,16 +144,22 @@ impl State {
             }
             let numbers = followed.waiters.iter();
             let waiting = numbers.filter_map(|number| self.waiting.remove(number));
-            let waiters = waiting.map(|it| (it.waiter, it.deadline)).collect();
-            left.push(Left { topic, waiters });
+            left.push(Left {
+                topic,
+                is_restarting: followed.is_restarting(),
+                waiters: waiting.map(|it| (it.waiter, it.deadline)).collect(),
+            });
         }
         left
     }
 
     /// Follows a topic that another node had.
     pub(super) fn take_over(&mut self, left: Left, now: u64, out: &mut Effects) {
-        let Left { topic, waiters } = left;
-        self.follow(&topic, now);
+        let Left { topic, waiters, .. } = left;
+        let followed = self.follow(&topic, now);
+        if left.is_restarting && followed.restart() {
+            out.orders.push(Order::Tail(topic.clone()));
+        }
         for (waiter, deadline) in waiters {
             self.sync(topic.clone(), waiter, deadline, now, out);
         }
@@ -173,6 +182,7 @@ impl State {
             }
         }
         self.errands.clear();
+        self.unheard.clear();
         for (name, followed) in &mut self.topics {
             // One that is not in the store in spite of all is opened again.
             if followed.log == Log::Whole {
@@ -331,7 +341,7 @@ impl State {
     }
 
     /// A new number, to be echoed.
-    fn echo(&mut self, now: u64, out: &mut Effects) -> u64 {
+    pub(super) fn echo(&mut self, now: u64, out: &mut Effects) -> u64 {
         self.numbered += 1;
         self.timed.get_or_insert((self.numbered, now));
         out.orders.push(Order::Echo(self.numbered));

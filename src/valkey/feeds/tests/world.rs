@@ -33,6 +33,10 @@ pub(super) enum Step {
     Answer,
     /// It is lost instead.
     Refuse,
+    /// The server ends the follower's subscription to a topic.
+    Unsubscribe(usize),
+    /// The same, and another one follows the topic from now on, with what was asked of this one.
+    Move(usize),
     /// The follower's connection is lost.
     Cut,
     Connect,
@@ -58,6 +62,7 @@ enum Said {
     OnTopic(TopicName, Vec<u8>),
     Echo(u64),
     Confirmed(TopicName),
+    Unsubscribed(TopicName),
     EchoConfirmed,
 }
 
@@ -158,6 +163,8 @@ impl World {
             Step::Execute => drop(self.execute()),
             Step::Answer => drop(self.answer(true)),
             Step::Refuse => drop(self.answer(false)),
+            Step::Unsubscribe(topic) => self.unsubscribe(topic),
+            Step::Move(topic) => self.move_away(topic),
             Step::Cut => self.cut(),
             Step::Connect => self.connect(),
             Step::Tick => self.feeds.tick(),
@@ -211,6 +218,33 @@ impl World {
         self.delivered = [Position::ZERO; TOPICS];
     }
 
+    fn unsubscribe(&mut self, topic: usize) {
+        let topic = &self.names[topic];
+        if self.subscribed.remove(topic) {
+            self.to_follower
+                .push_back(Said::Unsubscribed(topic.clone()));
+        }
+    }
+
+    /// One has the part of both followers: what comes to the old one about the topic is lost, but
+    /// for messages.
+    fn move_away(&mut self, topic: usize) {
+        self.unsubscribe(topic);
+        let name = &self.names[topic];
+        self.to_follower.retain(
+            |said| !matches!(said, Said::Confirmed(it) | Said::Unsubscribed(it) if it == name),
+        );
+        self.orders.lock().unwrap().retain(|order| {
+            !matches!(order, Order::Tail(it) | Order::ReadOn { topic: it, .. } if it == name)
+        });
+        self.answers.retain(
+            |answer| !matches!(answer, Answer::Tail(it, _) | Answer::Strand(it, _) if it == name),
+        );
+        for left in self.feeds.leave(&|it| it != name) {
+            self.feeds.take_over(left);
+        }
+    }
+
     pub(super) fn sync(&mut self, topic: usize) {
         self.tickets += 1;
         let waiter = Waiter {
@@ -253,6 +287,7 @@ impl World {
                 self.run_errands();
             }
             Said::Confirmed(topic) => self.feeds.confirmed(&topic),
+            Said::Unsubscribed(topic) => self.feeds.unheard(|it| *it == topic),
             Said::EchoConfirmed => {
                 self.feeds.listens();
                 self.run_errands();
