@@ -130,6 +130,23 @@ fn who_lives_keeps_what_it_holds() {
 }
 
 #[test]
+fn each_topic_of_a_connection_has_its_own_time() {
+    let valkey = Valkey::start();
+    let [server] = instances(valkey.port(), &[]);
+    let soon = publish_numbers(&server, "t", [0]);
+    let late = publish_numbers(&server, "u", [1]);
+    let mut socket = owed(&server, "c", &json!({"ack_timeout": 1}));
+    assert_eq!(socket.take(1), [(0, 1)]);
+    let fields = json!({"offset": "earliest", "ack_timeout": 3});
+    socket.subscribe("c", "u", &fields);
+    assert_eq!(socket.take(1), [(1, 1)]);
+    assert_eq!(socket.take(1), [(0, 2)]);
+    socket.settle(&[&soon[0]]);
+    assert_eq!(socket.take(1), [(1, 2)]);
+    socket.settle(&[&late[0]]);
+}
+
+#[test]
 fn consumers_go_on_after_an_outage() {
     let mut valkey = ValkeySetup::new().durable().start();
     let proxy = ValkeyProxy::start(valkey.address());

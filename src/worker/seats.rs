@@ -189,13 +189,13 @@ impl Seats {
         due.min().unwrap_or(u64::MAX)
     }
 
-    /// The time has come to claim; the claims say when it comes again.
+    /// The time has come for some seats to claim; their claims say when it comes again.
     pub(super) fn forget_due(&mut self, key: ConnectionKey, now: u64) {
-        for seat in self.by_connection.get_mut(&key).into_iter().flatten() {
+        for seat in self.of_mut(key) {
             if seat.next_due <= now {
                 seat.want_claim();
+                seat.next_due = u64::MAX;
             }
-            seat.next_due = u64::MAX;
         }
     }
 
