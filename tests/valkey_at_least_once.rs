@@ -147,6 +147,29 @@ fn each_topic_of_a_connection_has_its_own_time() {
 }
 
 #[test]
+fn who_is_always_busy_is_not_forgotten() {
+    let valkey = Valkey::start();
+    let [server] = instances(valkey.port(), &[]);
+    let mut socket = owed(&server, "c", &json!({}));
+    let keys: Vec<String> = valkey.command(&["KEYS", "*{t}:c*"]);
+    assert!(keys.len() >= 4, "{keys:?}");
+    for key in &keys {
+        // As if it had been busy for a day.
+        let _: bool = valkey.command(&["PEXPIRE", key, "30000"]);
+    }
+    let is_kept = |key: &String| valkey.command::<i64>(&["PTTL", key]) > 60_000;
+    let end = Instant::now() + DEADLINE;
+    let mut number = 0;
+    while !keys.iter().all(is_kept) {
+        assert!(Instant::now() < end, "nobody keeps what is in use");
+        let ids = publish_numbers(&server, "t", [number]);
+        assert_eq!(socket.take(1), [(number, 1)]);
+        socket.settle(&[&ids[0]]);
+        number += 1;
+    }
+}
+
+#[test]
 fn consumers_go_on_after_an_outage() {
     let mut valkey = ValkeySetup::new().durable().start();
     let proxy = ValkeyProxy::start(valkey.address());

@@ -146,13 +146,11 @@ impl Worker {
         number: u64,
         batch: Batch,
     ) -> Option<(TopicName, ConsumerAction)> {
-        let now = self.clock.now().monotonic_micros;
         let mut seats = self.seats.of_mut(key).iter_mut();
         let seat = seats.find(|seat| seat.is_number(number))?;
         let lease = seat.lease.as_mut()?;
         lease.wants_claim = false;
         lease.is_claiming = true;
-        lease.renewed_at = now;
         let claim = ClaimShared {
             consumer: seat.consumer.clone(),
             member: lease.member.clone(),

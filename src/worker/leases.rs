@@ -1,5 +1,6 @@
 //! Seats at consumers behind memory are leases: each worker renews those of its connections, or
-//! others would be given what they hold.
+//! others would be given what they hold. That keeps consumers as well, which claims do not: so it is
+//! done also for who claims all the time.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
