@@ -152,10 +152,15 @@ impl Feeds {
         self.change(|state, _| state.disconnected(now));
     }
 
-    /// The connection does not hear the channels of these topics any more, or not yet, though it is
-    /// to: it is told to ask for them again soon, unless others follow the topics by then.
-    pub(super) fn unheard(&self, is_unheard: impl Fn(&TopicName) -> bool) {
-        self.change(|state, _| state.unheard(is_unheard));
+    /// The connection does not hear the channel of this topic any more, though it is to: it is told to
+    /// ask for it again soon, unless others follow the topic by then.
+    pub(super) fn unheard(&self, topic: &TopicName) {
+        self.change(|state, _| state.unheard(topic));
+    }
+
+    /// The same for all of which `is_unheard` says so.
+    pub(super) fn all_unheard(&self, is_unheard: impl Fn(&TopicName) -> bool) {
+        self.change(|state, _| state.all_unheard(is_unheard));
     }
 
     /// Whether nothing has come back for too long. Monotonic microseconds.

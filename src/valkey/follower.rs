@@ -198,7 +198,7 @@ impl Hearing {
             return Err(Lost::Moved);
         }
         let is_there = |topic: &TopicName| slot_of(topic.as_str().as_bytes()) == slot;
-        self.parts.feeds.unheard(is_there);
+        self.parts.feeds.all_unheard(is_there);
         self.answered(ear)
     }
 
@@ -275,7 +275,7 @@ impl Hearing {
         self.parts.cell.doubt();
         match topic.and_then(|topic| ear.topics.take(topic)) {
             Some(topic) if ear.is_cluster => {
-                self.parts.feeds.unheard(|it| *it == topic);
+                self.parts.feeds.unheard(&topic);
                 Ok(())
             }
             _ => Err(Lost::Unsubscribed(channel.to_owned())),

@@ -2,7 +2,7 @@
 //! What is to be done about it stands in [`Effects`].
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::super::job::{Refused, Waiter};
 use super::super::order::{Left, Order};
@@ -71,7 +71,7 @@ pub(super) struct State {
     looks: VecDeque<(u64, TopicName)>,
     linger: u64,
     /// Topics whose channels the connection does not hear, though it should.
-    pub(super) unheard: Vec<TopicName>,
+    pub(super) unheard: HashSet<TopicName>,
 }
 
 impl State {
@@ -91,7 +91,7 @@ impl State {
             to_retry: Vec::new(),
             looks: VecDeque::new(),
             linger,
-            unheard: Vec::new(),
+            unheard: HashSet::new(),
         }
     }
 

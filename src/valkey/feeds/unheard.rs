@@ -9,15 +9,20 @@ use super::state::{Effects, Errand, State};
 use crate::topic::{Position, TopicName};
 
 impl State {
-    /// The connection does not hear the channels of these topics.
-    pub(super) fn unheard(&mut self, is_unheard: impl Fn(&TopicName) -> bool) {
-        for (name, followed) in &mut self.topics {
-            if is_unheard(name) {
-                followed.is_confirmed = false;
-                followed.drop_held();
-                self.unheard.push(name.clone());
-            }
+    /// The connection does not hear the channel of this topic.
+    pub(super) fn unheard(&mut self, name: &TopicName) {
+        if let Some(followed) = self.topics.get_mut(name) {
+            followed.is_confirmed = false;
+            followed.drop_held();
+            self.unheard.insert(name.clone());
         }
+    }
+
+    /// The same for all of which `is_unheard` says so.
+    pub(super) fn all_unheard(&mut self, is_unheard: impl Fn(&TopicName) -> bool) {
+        let names = self.topics.keys().filter(|name| is_unheard(name));
+        let names: Vec<TopicName> = names.cloned().collect();
+        names.iter().for_each(|name| self.unheard(name));
     }
 
     /// Whether the channels of some topics are to be asked for again.

@@ -276,6 +276,33 @@ fn what_is_held_and_does_not_fit_is_read() {
     assert_eq!(bench.state.count(), [1, 1]);
 }
 
+#[test]
+fn each_channel_that_is_not_heard_is_asked_for_once() {
+    let mut bench = Bench::new();
+    bench.connect(0);
+    let names = ["a", "b", "c"].map(|name| TopicName::parse(name).unwrap());
+    for name in &names {
+        bench.state.take_over(left(name), 0, &mut bench.out);
+    }
+    assert_eq!(bench.errands().len(), names.len());
+    for _ in 0..9 {
+        // All are in one slot, and each is refused because of that.
+        for _ in &names {
+            bench.state.all_unheard(|_| true);
+        }
+        bench.state.hear_again(Vec::new(), 0, &mut bench.out);
+        assert_eq!(bench.errands().len(), names.len());
+    }
+}
+
+fn left(topic: &TopicName) -> Left {
+    Left {
+        topic: topic.clone(),
+        is_restarting: false,
+        waiters: Vec::new(),
+    }
+}
+
 fn held(predecessor: Position, position: Position) -> Held {
     let part = br#""topic":"t","payload":1}"#;
     let mut frame = Vec::new();

@@ -287,7 +287,7 @@ impl World {
                 self.run_errands();
             }
             Said::Confirmed(topic) => self.feeds.confirmed(&topic),
-            Said::Unsubscribed(topic) => self.feeds.unheard(|it| *it == topic),
+            Said::Unsubscribed(topic) => self.feeds.unheard(&topic),
             Said::EchoConfirmed => {
                 self.feeds.listens();
                 self.run_errands();
