@@ -255,7 +255,7 @@ impl Listener for Feeds {
     }
 
     fn leave(&self, stays: &dyn Fn(&TopicName) -> bool) -> Vec<Left> {
-        self.change(|state, _| state.leave(stays))
+        self.change(|state, out| state.leave(stays, out))
     }
 
     fn take_over(&self, left: Left) {

@@ -131,7 +131,11 @@ impl State {
     }
 
     /// Gives up all topics but those that `stays` names. Their logs stay as they are.
-    pub(super) fn leave(&mut self, stays: &dyn Fn(&TopicName) -> bool) -> Vec<Left> {
+    pub(super) fn leave(
+        &mut self,
+        stays: &dyn Fn(&TopicName) -> bool,
+        out: &mut Effects,
+    ) -> Vec<Left> {
         let astray = self.topics.keys().filter(|topic| !stays(topic));
         let astray: Vec<TopicName> = astray.cloned().collect();
         let mut left = Vec::with_capacity(astray.len());
@@ -150,6 +154,8 @@ impl State {
                 waiters: waiting.map(|it| (it.waiter, it.deadline)).collect(),
             });
         }
+        // Those that stay have the turns of those that were being read.
+        self.read_on(out);
         left
     }
 

@@ -295,6 +295,34 @@ fn each_channel_that_is_not_heard_is_asked_for_once() {
     }
 }
 
+#[test]
+fn who_waits_for_a_turn_has_it_when_those_before_have_left() {
+    let mut bench = Bench::new();
+    bench.connect(0);
+    let topics = (0..100).map(|number| TopicName::parse(&format!("t{number}")).unwrap());
+    let topics: Vec<TopicName> = topics.collect();
+    for name in &topics {
+        bench.state.take_over(left(name), 0, &mut bench.out);
+        bench.state.confirmed(name.as_str(), &mut bench.out);
+        bench.state.stands(name, Position::ZERO, true);
+        bench.state.settle(name, 0, &mut bench.out);
+    }
+    let being_read = |out: &mut Effects| {
+        let orders = out.orders.drain(..).filter_map(|order| match order {
+            Order::ReadOn { topic, .. } => Some(topic),
+            _ => None,
+        });
+        orders.collect::<Vec<_>>()
+    };
+    let first = being_read(&mut bench.out);
+    let left = bench
+        .state
+        .leave(&|topic| !first.contains(topic), &mut bench.out);
+    assert_eq!(left.len(), first.len());
+    let next = being_read(&mut bench.out);
+    assert_eq!(first.len() + next.len(), topics.len());
+}
+
 fn left(topic: &TopicName) -> Left {
     Left {
         topic: topic.clone(),
