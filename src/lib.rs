@@ -46,6 +46,7 @@
 //! |---|---|
 //! | [`http`], [`ws`] | codecs: functions of byte slices |
 //! | [`api`] | what bytes ask for, and the JSON of answers |
+//! | [`access`] | credentials, and what they allow |
 //! | [`session`] | a client's conversation without its socket: bytes and time in, bytes and effects out |
 //! | [`topic`] | messages in memory: names, ids, logs, interest, budget; no sockets, no threads |
 //! | [`idempotency`] | first answers to publish requests that a client may repeat |
@@ -61,6 +62,7 @@
 //! Dependencies point downwards only; `tests/layering.rs` checks that. `docs/ARCHITECTURE.md` goes
 //! on from here.
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod clock;

@@ -16,6 +16,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("idempotency", &["moment"]),
     ("clock", &["moment"]),
     ("spool", &["moment"]),
+    ("access", &["moment", "topic"]),
     ("api", &["http", "moment", "topic", "ws"]),
     (
         "session",
