@@ -54,6 +54,7 @@
 //! | [`valkey`] | the tier behind memory: messages and consumers on Valkey, by threads of its own |
 //! | [`spool`] | publications in a local file while the store that they are for is away |
 //! | [`worker`] | the loop; the only code that does I/O with clients |
+//! | [`service`] | files that are read beside the workers |
 //! | [`server`] | binds, builds, starts, stops: who talks to whom |
 //! | [`metrics`], [`logging`] | what operators see |
 //! | [`config`], [`cli`] | every setting with its bounds; where they are typed |
@@ -74,6 +75,7 @@ pub mod logging;
 pub mod metrics;
 pub mod moment;
 pub mod server;
+pub mod service;
 pub mod session;
 pub mod spool;
 pub mod topic;

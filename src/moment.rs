@@ -50,6 +50,15 @@ impl Timestamp {
     /// Length in bytes, always the same.
     pub const LEN: usize = 27;
 
+    /// Of a time in seconds of Unix time.
+    pub fn of_unix(seconds: u64) -> Timestamp {
+        let moment = Moment {
+            wall_micros: seconds.saturating_mul(1_000_000),
+            ..Moment::default()
+        };
+        moment.timestamp()
+    }
+
     /// The timestamp that a text is, if it has the form of one.
     pub fn parse(text: &str) -> Option<Timestamp> {
         let form = b"dddd-dd-ddTdd:dd:dd.ddddddZ";

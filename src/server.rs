@@ -14,12 +14,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::access::{Authority, Trust};
 use crate::api::origin::AccessPolicy;
 use crate::clock::Clock;
 use crate::config::{AllowedHosts, Config, ConfigError, HTTP_CONNECTIONS_RESERVED};
 use crate::fanout::{self, mailbox};
 use crate::idempotency::Idempotency;
 use crate::moment::micros;
+use crate::service;
 use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicName, TopicStore, WorkerIndex};
 use crate::valkey::consumers::ConsumerTerms;
 use crate::valkey::{KeepLimits, Post, Valkey};
@@ -87,6 +89,7 @@ enum Waited {
 /// When a setting is wrong, the address cannot be had, or the system lacks something.
 pub fn start(config: Config) -> Result<Server, StartError> {
     let dead_letter_topic = dead_letter_topic(&config)?;
+    let trust = service::load(&config.access)?;
     raise_descriptor_limit(&config);
     let listeners = listen(config.address(), config.workers).map_err(|error| StartError::Bind {
         address: config.address(),
@@ -102,7 +105,7 @@ pub fn start(config: Config) -> Result<Server, StartError> {
         .map(Worker::waker)
         .collect::<io::Result<Vec<_>>>()?
         .into();
-    let shared = Arc::new(build_shared(config, dead_letter_topic, &wakers)?);
+    let shared = Arc::new(build_shared(config, dead_letter_topic, trust, &wakers)?);
     let (tell, events) = mpsc::channel();
     hear_signals(tell.clone())?;
     let parts = polls
@@ -182,7 +185,7 @@ impl Server {
     fn wait_for_end(&mut self) -> Result<(), ()> {
         loop {
             match self.events.recv() {
-                Ok(Event::Signal(SIGHUP)) => tracing::info!("SIGHUP: nothing to reload"),
+                Ok(Event::Signal(SIGHUP)) => self.reload(),
                 Ok(Event::Signal(signal)) => {
                     tracing::info!(signal, "stopping");
                     return Ok(());
@@ -218,8 +221,26 @@ impl Server {
         Waited::WorkersEnded
     }
 
+    /// Reads again whom to trust. What cannot be read changes nothing.
+    fn reload(&self) {
+        let trust = service::load(&self.shared.config.access);
+        match (&self.shared.authority, trust) {
+            (Some(authority), Ok(Some(trust))) => {
+                authority.set(trust);
+                self.wake_workers();
+                tracing::info!("SIGHUP: credentials read again");
+            }
+            (_, Err(error)) => tracing::error!("SIGHUP: credentials stay as they were: {error}"),
+            _ => tracing::info!("SIGHUP: nothing to reload"),
+        }
+    }
+
     fn enter(&self, stage: Stage) {
         self.shared.lifecycle.enter(stage);
+        self.wake_workers();
+    }
+
+    fn wake_workers(&self) {
         for waker in &*self.wakers {
             // A worker that cannot be woken wakes by itself within a second, to sweep.
             let _ = waker.wake();
@@ -240,6 +261,7 @@ fn dead_letter_topic(config: &Config) -> Result<Option<TopicName>, ConfigError> 
 fn build_shared(
     config: Config,
     dead_letter_topic: Option<TopicName>,
+    trust: Option<Trust>,
     wakers: &Arc<[Waker]>,
 ) -> Result<Shared, StartError> {
     let mut epoch = [0; 4];
@@ -299,7 +321,9 @@ fn build_shared(
         )
     };
     Ok(Shared {
-        access: AccessPolicy::new(config.host.is_loopback(), origins, hosts),
+        // Behind credentials a page that rebinds a name finds nothing without one.
+        access: AccessPolicy::new(config.host.is_loopback() && trust.is_none(), origins, hosts),
+        authority: trust.map(Authority::new).map(Arc::new),
         store,
         valkey,
         consumer_terms,

@@ -20,12 +20,21 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("api", &["http", "moment", "topic", "ws"]),
     (
         "session",
-        &["api", "http", "idempotency", "moment", "topic", "ws"],
+        &[
+            "access",
+            "api",
+            "http",
+            "idempotency",
+            "moment",
+            "topic",
+            "ws",
+        ],
     ),
     ("metrics", &["api", "moment", "session", "topic"]),
     (
         "valkey",
         &[
+            "access",
             "api",
             "clock",
             "config",
@@ -40,6 +49,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
+            "access",
             "api",
             "clock",
             "config",
@@ -57,6 +67,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "access",
             "api",
             "clock",
             "config",
@@ -64,11 +75,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "idempotency",
             "metrics",
             "moment",
+            "service",
             "topic",
             "valkey",
             "worker",
         ],
     ),
+    ("service", &["access", "config"]),
     ("config", &[]),
     ("logging", &["config"]),
     ("cli", &["config"]),
@@ -118,6 +131,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "cli",
             "logging",
             "metrics/process.rs",
+            "service",
             "spool",
             "valkey/connect.rs",
         ],

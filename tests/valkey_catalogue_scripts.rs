@@ -147,7 +147,7 @@ impl World {
     }
 
     fn list(&mut self, after: Option<&str>, limit: usize) -> Vec<String> {
-        match self.survey(Survey::list(after, limit)) {
+        match self.survey(Survey::list(after, limit, None)) {
             Surveyed::List { topics, .. } => {
                 topics.iter().map(|(name, _)| name.to_string()).collect()
             }

@@ -1,7 +1,15 @@
 //! Who may do what (SPEC section 12): credentials, and what they allow.
 
+mod api_key;
+mod caller;
+mod gate;
 mod grant;
 mod pattern;
+mod trust;
 
+pub use api_key::{API_KEYS_MAX, ApiKey, ApiKeyError, ApiKeys, Digest};
+pub use caller::Caller;
+pub use gate::Gate;
 pub use grant::{Grant, PATTERNS_MAX, Permission};
 pub use pattern::{NoPattern, Pattern};
+pub use trust::{Authority, Denied, Trust};

@@ -8,6 +8,8 @@ use super::json::{append_number, append_string};
 pub enum ErrorCode {
     /// Malformed HTTP.
     InvalidRequest,
+    /// The caller has no credential that holds.
+    Unauthorized,
     /// The caller may not do this.
     Forbidden,
     /// There is no such path.
@@ -42,8 +44,9 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [ErrorCode; 16] = [
+    pub const ALL: [ErrorCode; 17] = [
         ErrorCode::InvalidRequest,
+        ErrorCode::Unauthorized,
         ErrorCode::Forbidden,
         ErrorCode::NotFound,
         ErrorCode::MethodNotAllowed,
@@ -73,6 +76,7 @@ impl ErrorCode {
     pub fn status(self) -> u16 {
         match self {
             ErrorCode::InvalidRequest => 400,
+            ErrorCode::Unauthorized => 401,
             ErrorCode::Forbidden => 403,
             ErrorCode::NotFound => 404,
             ErrorCode::MethodNotAllowed => 405,
@@ -94,6 +98,7 @@ impl ErrorCode {
     pub fn as_str(self) -> &'static str {
         match self {
             ErrorCode::InvalidRequest => "INVALID_REQUEST",
+            ErrorCode::Unauthorized => "UNAUTHORIZED",
             ErrorCode::Forbidden => "FORBIDDEN",
             ErrorCode::NotFound => "NOT_FOUND",
             ErrorCode::MethodNotAllowed => "METHOD_NOT_ALLOWED",
@@ -116,6 +121,7 @@ impl ErrorCode {
     fn sentence(self) -> &'static str {
         match self {
             ErrorCode::InvalidRequest => "The request is malformed",
+            ErrorCode::Unauthorized => "A credential is needed",
             ErrorCode::Forbidden => "This is not allowed",
             ErrorCode::NotFound => "There is no such path",
             ErrorCode::MethodNotAllowed => "The path does not have this method",

@@ -25,7 +25,8 @@ pub(super) fn check(config: &Config, typed: &Typed) -> Result<(), ConfigError> {
         let other = (&all::WS_PING_INTERVAL.quantity.about, "ws-ping-interval");
         return Err(typed.contradiction(about, "longer than", other, (idle.show(), ping.show())));
     }
-    if !is_loopback(config.host) && !config.insecure_no_auth {
+    let is_open = !config.insecure_no_auth && !config.access.asks_for_credentials();
+    if !is_loopback(config.host) && is_open {
         let source = typed.source(&all::HOST.about);
         return Err(ConfigError::Exposed(source, config.host.to_string()));
     }

@@ -84,7 +84,10 @@ pub enum ConfigError {
         "the setting JWT_SECRET_KEY, {0}, cannot be set: this version does not check access tokens \
          yet, and would serve everybody; allowed is to leave it unset"
     )]
-    Credentials(Source),
+    TokenKey(Source),
+    /// Credentials that break a rule, which is told without them.
+    #[error("the setting {0}")]
+    Credentials(String),
     /// A setting of a later version.
     #[error(
         "the setting {0}, {1}, cannot be set: this version does not have it; allowed is to leave it unset"

@@ -124,6 +124,8 @@ pub struct Config {
     /// Bytes that wait for one connection; at least [`message_bytes_max`](Self::message_bytes_max).
     pub outbox_bytes_max: usize,
 
+    /// Which credentials are asked for.
+    pub access: AccessSettings,
     /// Whether the operator allowed to listen on any address without credentials.
     pub insecure_no_auth: bool,
     /// Origins that may use the server, as browsers send them: lower case, without default port, or `null`.
@@ -148,6 +150,26 @@ impl Config {
     /// Bytes that the largest message takes when it is delivered or kept.
     pub fn message_bytes_max(&self) -> usize {
         self.max_message_size + ENVELOPE_BYTES_MAX
+    }
+}
+
+/// Which credentials are asked for. Files are not opened yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// API keys, as typed.
+    pub api_keys: Option<Given>,
+    /// File of API keys, as typed.
+    pub api_keys_file: Option<Given>,
+    /// Whether a credential may stand in a query.
+    pub allow_query_token: bool,
+    /// Whether `/metrics` is for those alone who may read every topic.
+    pub metrics_auth: bool,
+}
+
+impl AccessSettings {
+    /// Whether there is anything to check credentials with.
+    pub fn asks_for_credentials(&self) -> bool {
+        self.api_keys.is_some() || self.api_keys_file.is_some()
     }
 }
 

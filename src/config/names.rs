@@ -10,12 +10,10 @@ const JWT_NAME: &str = "JWT_SECRET_KEY";
 
 /// Settings of later versions. Whoever sets one expects something that this version does not do; a
 /// start that swallowed it would surprise them when it matters.
-const LATER_NAMES: [&str; 11] = [
-    "ALLOW_QUERY_TOKEN",
+const LATER_NAMES: [&str; 9] = [
     "BOOTSTRAP_ADMIN_EMAIL",
     "BOOTSTRAP_ADMIN_PASSWORD",
     "BOOTSTRAP_ADMIN_USERNAME",
-    "METRICS_AUTH",
     "PROXY_PROTOCOL",
     "RELAY",
     "TLS_CERT",
@@ -28,7 +26,7 @@ impl Layers {
     pub(super) fn refuse_token_key(&self) -> Result<(), ConfigError> {
         let names = [format!("{PREFIX}{JWT_NAME}"), JWT_NAME.to_owned()];
         match names.into_iter().find_map(|name| self.where_set(name)) {
-            Some(source) => Err(ConfigError::Credentials(source)),
+            Some(source) => Err(ConfigError::TokenKey(source)),
             None => Ok(()),
         }
     }

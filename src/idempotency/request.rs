@@ -61,14 +61,24 @@ pub enum Caller {
     Host(Ipv4Addr),
     /// The first 64 bits of an address of IPv6.
     Network(u64),
+    /// One with a credential: 128 bits of a hash of who that is.
+    Named([u8; 16]),
 }
 
 impl Caller {
+    /// One whose credential says who it is.
+    pub fn named(identity: &str) -> Caller {
+        let digest: [u8; 32] = Sha256::digest(identity).into();
+        let (hash, _) = digest.split_first_chunk().expect("16 of 32 bytes");
+        Caller::Named(*hash)
+    }
+
     /// As text: the same on every instance, and another one for each caller.
     pub fn text(self) -> String {
         match self {
             Caller::Host(host) => host.to_string(),
             Caller::Network(network) => format!("{network:016x}::/64"),
+            Caller::Named(hash) => format!("#{:032x}", u128::from_be_bytes(hash)),
         }
     }
 }

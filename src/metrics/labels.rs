@@ -108,7 +108,7 @@ pub enum PollOutcome {
     Answered,
     /// With nothing, because its time was up.
     Timeout,
-    /// Its client left before.
+    /// Its client left before, or its credential was trusted no more.
     Gone,
 }
 

@@ -4,6 +4,7 @@ use super::Turn;
 use super::answer::{Answer, answer};
 use super::context::Context;
 use super::request::Ticket;
+use super::rights::Rights;
 use crate::api::reply::{self, AckError};
 
 /// Messages that a client has received.
@@ -31,6 +32,16 @@ pub enum AckReply {
         /// Who acknowledges; `None` for the caller's identity.
         client_id: Option<Box<str>>,
     },
+}
+
+impl AckReply {
+    /// What the sender of a request may do.
+    pub fn rights(&self) -> Option<&Rights> {
+        match self {
+            AckReply::None | AckReply::Message => None,
+            AckReply::Answer { ticket, .. } => Some(ticket.rights()),
+        }
+    }
 }
 
 /// What became of acknowledgements.

@@ -96,6 +96,7 @@ impl<'a> Answer<'a> {
         };
         match code {
             ErrorCode::ServiceUnavailable => answer.header("Retry-After", RETRY_AFTER),
+            ErrorCode::Unauthorized => answer.header("WWW-Authenticate", "Bearer"),
             _ => answer,
         }
     }

@@ -29,13 +29,17 @@ pub enum CloseReason {
     Limit,
     /// The server is stopping.
     Draining,
+    /// Its credential holds no more.
+    Unauthorized,
+    /// Its credential does not allow what it asked for first.
+    Forbidden,
     /// A newer connection of the same client has taken over its messages.
     Replaced,
 }
 
 impl CloseReason {
     /// All of them, for metrics.
-    pub const ALL: [CloseReason; 13] = [
+    pub const ALL: [CloseReason; 15] = [
         CloseReason::Finished,
         CloseReason::Gone,
         CloseReason::Refused,
@@ -48,6 +52,8 @@ impl CloseReason {
         CloseReason::Lagging,
         CloseReason::Limit,
         CloseReason::Draining,
+        CloseReason::Unauthorized,
+        CloseReason::Forbidden,
         CloseReason::Replaced,
     ];
 
@@ -66,6 +72,8 @@ impl CloseReason {
             CloseReason::Lagging => "lagging",
             CloseReason::Limit => "limit",
             CloseReason::Draining => "draining",
+            CloseReason::Unauthorized => "unauthorized",
+            CloseReason::Forbidden => "forbidden",
             CloseReason::Replaced => "replaced",
         }
     }
@@ -84,6 +92,8 @@ impl CloseReason {
             CloseReason::Idle | CloseReason::Draining => CloseCode::GOING_AWAY,
             CloseReason::Lagging => CloseCode::LAGGING,
             CloseReason::Limit => CloseCode::LIMIT,
+            CloseReason::Unauthorized => CloseCode::UNAUTHORIZED,
+            CloseReason::Forbidden => CloseCode::FORBIDDEN,
             CloseReason::Replaced => CloseCode::REPLACED,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::access::Gate;
 use crate::api::origin::AccessPolicy;
 use crate::http::HeadLimits;
 use crate::moment::{Moment, micros};
@@ -40,6 +41,10 @@ pub struct SessionLimits {
     pub poll_timeout_max: u64,
     /// Whether `/ws/echo` exists.
     pub has_echo: bool,
+    /// Whether a credential may stand in a query.
+    pub takes_query_tokens: bool,
+    /// Whether `/metrics` is for those alone who may read every topic.
+    pub guards_metrics: bool,
     /// Whether permessage-deflate is accepted.
     pub has_compression: bool,
 }
@@ -96,6 +101,8 @@ pub struct Context<'a> {
     pub date: &'a str,
     /// Bounds.
     pub limits: &'a SessionLimits,
+    /// Where credentials are checked; `None` where none are asked for.
+    pub gate: Option<&'a mut Gate>,
     /// Which origins and hosts are served.
     pub access: &'a AccessPolicy,
     /// Where messages are counted.

@@ -1,6 +1,8 @@
 //! What an event leads to: what the worker is asked to do, and what it counts.
 
-use super::{Acknowledge, CloseReason, Exchange, Publish, StreamOpening, Ticket, TopicsRequest};
+use super::{
+    Acknowledge, CloseReason, Exchange, Publish, Rights, StreamOpening, Ticket, TopicsRequest,
+};
 use crate::api::consumer::AtLeastOnce;
 use crate::api::offset::Offset;
 use crate::api::poll::PollRequest;
@@ -48,6 +50,9 @@ pub enum Effect {
     },
     /// Subscribe, then call [`Session::subscribed`](super::Session::subscribed) or [`Session::refused`](super::Session::refused).
     Subscribe(Box<SubscribeRequest>),
+    /// See whether these rights cover what is subscribed to, then call
+    /// [`Session::renewed`](super::Session::renewed) or [`Session::refused`](super::Session::refused).
+    Renew(Rights),
     /// Unsubscribe, then call [`Session::unsubscribed`](super::Session::unsubscribed).
     Unsubscribe(Vec<TopicName>),
     /// End the connection when what was appended has been written.

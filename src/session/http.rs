@@ -15,6 +15,7 @@ use super::plan::{Plan, plan};
 use super::poll::Poll;
 use super::publish;
 use super::request::Ticket;
+use super::rights::no_reading;
 use super::topics;
 use super::{AckReply, Acknowledge, CloseReason, Effect, StreamOpening, Turn};
 use crate::api::ack::AckRequest;
@@ -329,7 +330,10 @@ impl Http {
             Plan::Topics(asked) => topics::complete(ticket, *asked, body, content_type, ctx, out),
             Plan::Poll(request) => self.begin_poll(ticket, request, ctx),
             Plan::RelayPoll => match PollRequest::of_body(body, content_type) {
-                Ok(request) => self.begin_poll(ticket, Box::new(request), ctx),
+                Ok(request) => match ticket.rights.unreadable(&request.topics) {
+                    None => self.begin_poll(ticket, Box::new(request), ctx),
+                    Some(topic) => answer(&ticket, &no_reading(topic), ctx, out),
+                },
                 Err(errors) => publish::invalid(&ticket, &errors, ctx, out),
             },
             Plan::Ack => match AckRequest::of_body(body, content_type) {

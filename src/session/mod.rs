@@ -12,7 +12,9 @@ mod ack;
 mod answer;
 mod close_reason;
 mod closing;
+mod commands;
 mod context;
+mod credentials;
 mod effect;
 mod exchange;
 mod http;
@@ -20,6 +22,7 @@ mod plan;
 mod poll;
 mod publish;
 mod request;
+mod rights;
 mod stream;
 mod topics;
 mod websocket;
@@ -33,6 +36,7 @@ pub use exchange::Exchange;
 pub use poll::{PollBounds, Polled};
 pub use publish::{Kept, NotStored, Publish, Receipt, Repeat, Stored};
 pub use request::Ticket;
+pub use rights::Rights;
 pub use stream::{Stream, StreamOpening};
 pub use topics::{TopicsAnswer, TopicsQuestion, TopicsRequest};
 pub use wrapping::Wrapping;
@@ -91,7 +95,7 @@ impl Session {
         match self {
             Session::Http(http) => http.deadline(ctx),
             Session::WebSocket(websocket) => websocket.deadline(ctx),
-            Session::Stream(stream) => stream.deadline(),
+            Session::Stream(stream) => stream.deadline(ctx),
             Session::Closing(closing) => closing.deadline(),
         }
     }
@@ -166,7 +170,8 @@ impl Session {
         ctx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Turn {
-        *self = Session::WebSocket(WebSocket::new(is_echo, accept.deflate(), ctx));
+        let rights = ticket.rights.clone();
+        *self = Session::WebSocket(WebSocket::new(is_echo, accept.deflate(), rights, ctx));
         let mut switching = Answer::empty(101)
             .header("Upgrade", "websocket")
             .header("Connection", "Upgrade")

@@ -3,6 +3,7 @@
 use super::answer::Answer;
 use super::context::Context;
 use super::request::{Ticket, handler};
+use super::rights::{self, Rights, no_reading};
 use super::topics::{self, TopicsPlan};
 use crate::api::error::ErrorCode;
 use crate::api::origin::{CorsGrant, is_preflight};
@@ -59,7 +60,7 @@ impl Plan {
 }
 
 /// Plans a request, and notes in its ticket what the answer has to know.
-pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_>) -> Plan {
+pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &mut Context<'_>) -> Plan {
     let path = percent_decode(head.path);
     let routed = path.as_deref().map_or(Routed::NotFound, |path| {
         route::find(path, head.method, ctx.limits.has_echo)
@@ -78,7 +79,13 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_
         return preflight();
     }
     match routed {
-        Routed::Found(route) => plan_route(route, head, &path.unwrap_or_default(), ctx),
+        Routed::Found(route) => match rights::authorize(route, head, ctx) {
+            Ok(rights) => {
+                ticket.rights = rights;
+                plan_route(route, head, &path.unwrap_or_default(), &ticket.rights, ctx)
+            }
+            Err(refusal) => Plan::Answer(refusal),
+        },
         Routed::NotFound => Plan::error(ErrorCode::NotFound),
         Routed::MethodNotAllowed(route) => {
             let answer = Answer::error(ErrorCode::MethodNotAllowed);
@@ -88,25 +95,34 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &Context<'_
     }
 }
 
-fn plan_route(route: Route, head: &RequestHead<'_>, path: &str, ctx: &Context<'_>) -> Plan {
+fn plan_route(
+    route: Route,
+    head: &RequestHead<'_>,
+    path: &str,
+    rights: &Rights,
+    ctx: &Context<'_>,
+) -> Plan {
     match route {
         Route::PublishOne => plan_publish(head, Plan::PublishOne),
         Route::PublishBulk => plan_publish(head, Plan::PublishBulk),
         Route::WebSocket => upgrade(head, false, ctx),
         Route::WebSocketEcho => upgrade(head, true, ctx),
         Route::Poll => match PollRequest::of_query(head.query) {
-            Ok(request) => Plan::Poll(Box::new(request)),
+            Ok(request) => match rights.unreadable(&request.topics) {
+                None => Plan::Poll(Box::new(request)),
+                Some(topic) => Plan::Answer(Box::new(no_reading(topic))),
+            },
             Err(errors) => Plan::invalid(&errors),
         },
         Route::RelayPoll => Plan::RelayPoll,
         Route::PollStats => Plan::PollStats,
-        Route::Stream => plan_stream(head),
+        Route::Stream => plan_stream(head, rights),
         Route::Ack => Plan::Ack,
         Route::Health => Plan::Health,
         Route::Ready => Plan::Ready,
         Route::Metrics => Plan::Metrics,
         Route::Topics | Route::TopicTotals | Route::Topic | Route::TopicMessages => {
-            topics::plan(route, head, path)
+            topics::plan(route, head, path, rights)
         }
     }
 }
@@ -127,7 +143,7 @@ fn plan_publish(head: &RequestHead<'_>, plan: fn(Option<Key>) -> Plan) -> Plan {
 }
 
 /// A client that accepts lines gets lines; any other gets events.
-fn plan_stream(head: &RequestHead<'_>) -> Plan {
+fn plan_stream(head: &RequestHead<'_>, rights: &Rights) -> Plan {
     let wants_lines = head.headers.list("accept").any(|range| {
         let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let name = parts.next().unwrap_or_default();
@@ -140,7 +156,10 @@ fn plan_stream(head: &RequestHead<'_>) -> Plan {
     };
     let last_event_id = head.headers.first("last-event-id");
     match StreamRequest::of_query(head.query, last_event_id) {
-        Ok(request) => Plan::Stream(format, Box::new(request)),
+        Ok(request) => match rights.unreadable(&request.topics) {
+            None => Plan::Stream(format, Box::new(request)),
+            Some(topic) => Plan::Answer(Box::new(no_reading(topic))),
+        },
         Err(errors) => Plan::invalid(&errors),
     }
 }

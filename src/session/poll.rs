@@ -3,6 +3,7 @@
 use super::answer::{Answer, answer, refusal};
 use super::context::Context;
 use super::request::Ticket;
+use super::rights::Rights;
 use super::{CloseReason, Turn};
 use crate::api::error::ErrorCode;
 use crate::api::poll::{PollForm, PollRequest};
@@ -16,6 +17,8 @@ pub(super) struct Poll {
     form: PollForm,
     limit: usize,
     until: u64,
+    /// Its sender may ask no more at that time.
+    expires: bool,
 }
 
 /// What a poll takes.
@@ -46,11 +49,13 @@ impl Poll {
     /// A poll that has just come.
     pub(super) fn new(ticket: Ticket, request: &PollRequest, ctx: &Context<'_>) -> Poll {
         let patience = request.timeout.min(ctx.limits.poll_timeout_max);
+        let (until, end) = (ctx.in_micros(patience), ticket.rights.end(ctx));
         Poll {
             ticket,
             form: request.form,
             limit: request.limit,
-            until: ctx.in_micros(patience),
+            until: until.min(end),
+            expires: end < until,
         }
     }
 
@@ -78,6 +83,10 @@ impl Poll {
         ctx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Turn {
+        let is_empty = polled.messages.is_empty() && polled.gaps.is_empty();
+        if is_empty && self.expires && self.until <= ctx.now.monotonic_micros {
+            return self.deny("The credential has expired", ctx, out);
+        }
         let mut body = std::mem::take(ctx.scratch);
         let mut writer = PollAnswer::begin(&mut body, self.form);
         for (message, attempt) in polled.messages {
@@ -86,7 +95,6 @@ impl Poll {
         match self.form {
             PollForm::Relay => writer.end_relay(polled.has_more),
             PollForm::Query => {
-                let timed_out = polled.messages.is_empty() && polled.gaps.is_empty();
                 let gaps: Vec<(&str, Gap)> = polled
                     .gaps
                     .iter()
@@ -99,13 +107,30 @@ impl Poll {
                     cursor = cursor_of(polled.places);
                     NextOffset::Cursor(&cursor)
                 };
-                writer.end_query(next, polled.has_more, &gaps, timed_out);
+                writer.end_query(next, polled.has_more, &gaps, is_empty);
             }
         }
         let turn = answer(&self.ticket, &Answer::json(200, &body), ctx, out);
         body.clear();
         *ctx.scratch = body;
         turn
+    }
+
+    /// What its sender may do.
+    pub(super) fn rights(&self) -> &Rights {
+        &self.ticket.rights
+    }
+
+    /// Appends the answer that its sender's credential holds no more.
+    pub(super) fn deny(self, sentence: &str, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+        let error = Answer::error(ErrorCode::Unauthorized).message(sentence);
+        answer(&self.ticket, &error, ctx, out)
+    }
+
+    /// The same, and the end of the connection.
+    pub(super) fn revoke(self, sentence: &str, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+        let error = Answer::error(ErrorCode::Unauthorized).message(sentence);
+        refusal(&self.ticket, &error, CloseReason::Unauthorized, ctx, out)
     }
 
     /// Appends the answer that it cannot be served.

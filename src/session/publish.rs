@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::answer::{Answer, answer};
 use super::context::Context;
 use super::request::Ticket;
+use super::rights::{Rights, no_publishing};
 use super::{Effect, Turn};
 use crate::api::delivery;
 use crate::api::error::ErrorCode;
@@ -46,6 +47,11 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// What the sender of the request may do.
+    pub fn rights(&self) -> &Rights {
+        &self.ticket.rights
+    }
+
     /// The timestamp of the messages.
     pub fn timestamp(&self) -> &str {
         self.timestamp.as_str()
@@ -124,6 +130,9 @@ pub(super) fn one(
     out: &mut Vec<u8>,
 ) -> Turn {
     match parse_one(body, content_type) {
+        Ok(publication) if !ticket.rights.may_publish(&publication.topic) => {
+            answer(&ticket, &no_publishing(&publication.topic), ctx, out)
+        }
         Ok(publication) => {
             let attempt = attempt(key, &ticket, body);
             publish(ticket, false, attempt, &[publication], ctx)
@@ -143,6 +152,10 @@ pub(super) fn bulk(
 ) -> Turn {
     match parse_bulk(body, content_type) {
         Ok(publications) => {
+            let mut topics = publications.iter().map(|it| &it.topic);
+            if let Some(topic) = topics.find(|topic| !ticket.rights.may_publish(topic)) {
+                return answer(&ticket, &no_publishing(topic), ctx, out);
+            }
             let attempt = attempt(key, &ticket, body);
             publish(ticket, true, attempt, &publications, ctx)
         }

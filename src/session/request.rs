@@ -1,6 +1,7 @@
 //! What an answer needs to know of its request, kept from the head until then.
 
 use super::context::Context;
+use super::rights::Rights;
 use crate::api::route::Route;
 use crate::http::{HeadError, Method, RequestHead, Version};
 
@@ -16,6 +17,8 @@ pub struct Ticket {
     pub(super) version: Version,
     pub(super) keep_alive: bool,
     pub(super) request_id: RequestId,
+    /// What its sender may do.
+    pub(super) rights: Rights,
     /// A listed origin, whose pages may read the answer.
     pub(super) cors_origin: Option<Box<str>>,
     /// First byte of the head, in monotonic microseconds.
@@ -24,6 +27,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// What its sender may do.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
     /// For a request whose first byte came at `began_at`.
     pub(super) fn new(head: &RequestHead<'_>, began_at: u64, ctx: &mut Context<'_>) -> Ticket {
         Ticket {
@@ -33,6 +41,7 @@ impl Ticket {
             version: head.version,
             keep_alive: head.keep_alive,
             request_id: RequestId::of(head.headers.first("x-request-id"), ctx.random),
+            rights: Rights::default(),
             cors_origin: None,
             began_at,
             body_bytes: 0,
@@ -71,6 +80,7 @@ impl Ticket {
             version: Version::Http11,
             keep_alive: false,
             request_id: RequestId::of(None, ctx.random),
+            rights: Rights::default(),
             cors_origin: None,
             began_at,
             body_bytes: 0,

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use super::answer::{Answer, begin_stream};
 use super::context::Context;
 use super::request::{IdRoom, Ticket, tagged};
+use super::rights::Rights;
 use super::wrapping::Wrapping;
 use super::{CloseReason, Turn, poll};
 use crate::api::delivery;
@@ -43,6 +44,7 @@ pub struct Stream {
     beat_at: u64,
     /// Bytes that have come since.
     ignored: usize,
+    rights: Rights,
 }
 
 impl Stream {
@@ -65,6 +67,7 @@ impl Stream {
             cursor: cursor_of(resumes),
             beat_at: ctx.in_micros(HEARTBEAT_INTERVAL),
             ignored: 0,
+            rights: ticket.rights.clone(),
         };
         let content_type = match format {
             StreamFormat::Events => "text/event-stream",
@@ -121,13 +124,22 @@ impl Stream {
         turn.behind(input.len())
     }
 
-    /// When the next sign of life is due, in monotonic microseconds.
-    pub(super) fn deadline(&self) -> u64 {
-        self.beat_at
+    /// What the client may do.
+    pub(super) fn rights(&self) -> &Rights {
+        &self.rights
     }
 
-    /// A sign of life, so that nobody in between takes the connection for dead.
+    /// When the next sign of life, or the end, is due, in monotonic microseconds.
+    pub(super) fn deadline(&self, ctx: &Context<'_>) -> u64 {
+        self.beat_at.min(self.rights.end(ctx))
+    }
+
+    /// A sign of life, so that nobody in between takes the connection for dead; or the end.
     pub(super) fn timeout(&mut self, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+        if self.rights.end(ctx) <= ctx.now.monotonic_micros {
+            self.end(CloseReason::Unauthorized, "expired", out);
+            return Turn::close(CloseReason::Unauthorized);
+        }
         self.beat_at = ctx.in_micros(HEARTBEAT_INTERVAL);
         let mut event = Vec::new();
         let timestamp = ctx.now.timestamp();

@@ -6,6 +6,7 @@ use super::context::Context;
 use super::plan::Plan;
 use super::publish::{invalid, refused};
 use super::request::Ticket;
+use super::rights::{Rights, no_publishing, no_reading};
 use super::{Effect, Turn};
 use crate::api::error::ErrorCode;
 use crate::api::new_topic::{NewTopic, parse_description, parse_new_topic};
@@ -79,8 +80,8 @@ pub(super) enum TopicsPlan {
 }
 
 /// Plans a request to one of the routes of topics. `path` is percent-decoded.
-pub(super) fn plan(route: Route, head: &RequestHead<'_>, path: &str) -> Plan {
-    match ask(route, head, path) {
+pub(super) fn plan(route: Route, head: &RequestHead<'_>, path: &str, rights: &Rights) -> Plan {
+    match ask(route, head, path, rights) {
         Ok(asked) => Plan::Topics(Box::new(asked)),
         Err(refusal) => Plan::Answer(refusal),
     }
@@ -90,12 +91,21 @@ fn ask(
     route: Route,
     head: &RequestHead<'_>,
     path: &str,
+    rights: &Rights,
 ) -> Result<TopicsPlan, Box<Answer<'static>>> {
     // A name that no topic can have is not found, like any that no topic has.
     let name = || {
         let name = route.topic_in(path).map(TopicName::parse);
-        name.and_then(Result::ok)
-            .ok_or_else(|| Box::new(not_found()))
+        let name = name.and_then(Result::ok);
+        let name = name.ok_or_else(|| Box::new(not_found()))?;
+        // Before it is known whether there is such a topic: that is none of a stranger's business.
+        match head.method {
+            Method::Put if !rights.may_publish(&name) => Err(Box::new(no_publishing(&name))),
+            Method::Get | Method::Head if !rights.may_read(&name) => {
+                Err(Box::new(no_reading(&name)))
+            }
+            _ => Ok(name),
+        }
     };
     let question = match (route, head.method) {
         (Route::Topics, Method::Post) => return Ok(TopicsPlan::Create),
@@ -125,6 +135,9 @@ pub(super) fn complete(
     out: &mut Vec<u8>,
 ) -> Turn {
     match question(plan, body, content_type) {
+        Ok(TopicsQuestion::Create(topic)) if !ticket.rights.may_publish(&topic.name) => {
+            answer(&ticket, &no_publishing(&topic.name), ctx, out)
+        }
         Ok(question) => Turn::effect(Effect::Topics(Box::new(TopicsRequest { ticket, question }))),
         Err(errors) => invalid(&ticket, &errors, ctx, out),
     }

@@ -8,15 +8,21 @@
 //!      └──────────► close frame, then the worker closes the socket ◄──┘
 //! ```
 
+use super::commands::{authenticated, join, open, refuse, refuse_first, unauthorized};
 use super::context::Context;
 use super::request::{IdRoom, tagged};
+use super::rights::Rights;
 use super::wrapping::Wrapping;
-use super::{AckReply, Acknowledge, Acknowledged, CloseReason, Effect, SubscribeRequest, Turn};
-use crate::api::command::{Command, CommandError, OnLag, Subscribe, parse, parse_first};
+use super::{Acknowledged, CloseReason, SubscribeRequest, Turn};
+use crate::api::command::{CommandError, parse, parse_first};
 use crate::api::delivery;
 use crate::api::reply::{self, Resume};
+use crate::moment::Timestamp;
 use crate::topic::{Gap, Message, TopicName};
 use crate::ws::{Assembler, CloseCode, Deflate, Event, Opcode, close, deflate, frame};
+
+/// Time between the word that a credential ends and its end, in microseconds.
+const WARNING: u64 = 30_000_000;
 
 /// The protocol state of a WebSocket.
 #[derive(Debug)]
@@ -28,17 +34,20 @@ pub struct WebSocket {
     deflate: Option<Deflate>,
     /// What the client is told as its `session_id`.
     id: u32,
-    /// When something last came, or a waiting byte could be written, in monotonic microseconds.
-    alive_at: u64,
+    /// When something last came, or a waiting byte could be written.
+    alive_at: Lately,
     /// When the client was last pinged.
     pinged_at: Lately,
     /// When it last got a heartbeat, or asked for them.
     beat_at: Lately,
     /// Seconds between heartbeats; 0 for none.
     heartbeat: u16,
+    /// The client knows that its credential ends soon.
+    is_warned: bool,
+    rights: Rights,
 }
 
-/// A monotonic time of the last 49 days, in milliseconds: every WebSocket has two.
+/// A monotonic time of the last 49 days, in milliseconds: every WebSocket has three.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Lately(u32);
 
@@ -56,7 +65,7 @@ impl Lately {
 }
 
 // Every idle connection has one.
-const _: () = assert!(size_of::<WebSocket>() <= 32);
+const _: () = assert!(size_of::<WebSocket>() <= 40);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
@@ -68,17 +77,24 @@ enum Stage {
 
 impl WebSocket {
     /// A WebSocket that has just been opened.
-    pub(super) fn new(is_echo: bool, deflate: Option<Deflate>, ctx: &mut Context<'_>) -> WebSocket {
+    pub(super) fn new(
+        is_echo: bool,
+        deflate: Option<Deflate>,
+        rights: Rights,
+        ctx: &mut Context<'_>,
+    ) -> WebSocket {
         let now_micros = ctx.now.monotonic_micros;
         WebSocket {
             assembler: Assembler::default(),
             stage: if is_echo { Stage::Echo } else { Stage::Joining },
             deflate,
             id: ctx.sessions.next(),
-            alive_at: now_micros,
+            alive_at: Lately::at(now_micros),
             pinged_at: Lately::at(now_micros),
             beat_at: Lately::at(now_micros),
             heartbeat: 0,
+            is_warned: false,
+            rights,
         }
     }
 
@@ -91,7 +107,7 @@ impl WebSocket {
     ) -> Turn {
         // An empty input still frees the message that the last call has handed out.
         if !input.is_empty() {
-            self.alive_at = ctx.now.monotonic_micros;
+            self.alive_at = Lately::at(ctx.now.monotonic_micros);
         }
         let len = input.len();
         let stage = self.stage;
@@ -117,13 +133,13 @@ impl WebSocket {
             Some(Event::Close(received)) => answer_close(received.map(|(code, _)| code), out),
             Some(Event::Text(text)) => match stage {
                 Stage::Echo => echo(Opcode::Text, text.as_bytes(), echoes_with, out),
-                Stage::Joining => join(parse_first(text), ctx, out),
-                Stage::Open => open(parse(text), ctx, out),
+                Stage::Joining => join(parse_first(text), &self.rights, ctx, out),
+                Stage::Open => open(parse(text), &self.rights, ctx, out),
             },
             Some(Event::Binary(bytes)) => match stage {
                 Stage::Echo => echo(Opcode::Binary, bytes, echoes_with, out),
-                Stage::Joining => join(Err(CommandError::binary().of_subscribe()), ctx, out),
-                Stage::Open => open(Err(CommandError::binary()), ctx, out),
+                Stage::Joining => refuse_first(&CommandError::binary().of_subscribe(), ctx, out),
+                Stage::Open => refuse(&CommandError::binary(), ctx, out),
             },
         };
         Turn {
@@ -139,23 +155,34 @@ impl WebSocket {
 
     /// When [`WebSocket::timeout`] is due, in monotonic microseconds.
     pub(super) fn deadline(&self, ctx: &Context<'_>) -> u64 {
-        match self.stage {
+        let due = match self.stage {
             // Nothing else keeps a client that does not subscribe.
             Stage::Joining => {
                 let opened_at = self.beat_at.micros(ctx.now.monotonic_micros);
                 opened_at.saturating_add(ctx.limits.subscribe_timeout)
             }
             Stage::Open | Stage::Echo => {
-                let idle_at = self.alive_at.saturating_add(ctx.limits.idle_timeout);
+                let alive_at = self.alive_at.micros(ctx.now.monotonic_micros);
+                let idle_at = alive_at.saturating_add(ctx.limits.idle_timeout);
                 self.ping_due(ctx).min(idle_at).min(self.beat_due(ctx))
             }
+        };
+        due.min(self.rights_due(ctx))
+    }
+
+    /// When the client is told that its credential ends, or that it has ended.
+    fn rights_due(&self, ctx: &Context<'_>) -> u64 {
+        let end = self.rights.end(ctx);
+        match self.is_warned {
+            _ if end == u64::MAX => u64::MAX,
+            true => end,
+            false => end.saturating_sub(WARNING),
         }
     }
 
     fn ping_due(&self, ctx: &Context<'_>) -> u64 {
-        let last = self
-            .alive_at
-            .max(self.pinged_at.micros(ctx.now.monotonic_micros));
+        let now = ctx.now.monotonic_micros;
+        let last = self.alive_at.micros(now).max(self.pinged_at.micros(now));
         last.saturating_add(ctx.limits.ping_interval)
     }
 
@@ -171,10 +198,17 @@ impl WebSocket {
     /// The deadline has come.
     pub(super) fn timeout(&mut self, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
         let now = ctx.now.monotonic_micros;
-        if self.stage == Stage::Joining {
-            return join(Err(CommandError::late()), ctx, out);
+        if self.rights.end(ctx) <= now {
+            return unauthorized("The credential has expired", "expired", ctx, out);
         }
-        if now.saturating_sub(self.alive_at) >= ctx.limits.idle_timeout {
+        if self.rights_due(ctx) <= now {
+            self.warn(ctx, out);
+            return Turn::default();
+        }
+        if self.stage == Stage::Joining {
+            return refuse_first(&CommandError::late(), ctx, out);
+        }
+        if now.saturating_sub(self.alive_at.micros(now)) >= ctx.limits.idle_timeout {
             return closed(CloseReason::Idle, "idle", out);
         }
         if self.ping_due(ctx) <= now {
@@ -189,9 +223,30 @@ impl WebSocket {
         Turn::default()
     }
 
+    fn warn(&mut self, ctx: &mut Context<'_>, out: &mut Vec<u8>) {
+        self.is_warned = true;
+        let end = self.rights.caller().and_then(|caller| caller.expires_at);
+        let end = end.map(Timestamp::of_unix);
+        append_text(ctx, out, |json| {
+            reply::expiring(json, end.as_ref().map(Timestamp::as_str));
+        });
+    }
+
+    /// What the client may do.
+    pub(super) fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// The client may do this from now on.
+    pub(super) fn renewed(&mut self, rights: Rights, ctx: &mut Context<'_>, out: &mut Vec<u8>) {
+        self.rights = rights;
+        self.is_warned = false;
+        authenticated(&self.rights, ctx, out);
+    }
+
     /// Waiting bytes could be written: somebody is there.
     pub(super) fn progressed(&mut self, now_micros: u64) {
-        self.alive_at = now_micros;
+        self.alive_at = Lately::at(now_micros);
     }
 
     /// The worker has subscribed to what was asked for.
@@ -248,8 +303,8 @@ impl WebSocket {
         out: &mut Vec<u8>,
     ) -> Turn {
         match self.stage {
-            Stage::Joining => join(Err(error.of_subscribe()), ctx, out),
-            Stage::Open | Stage::Echo => open(Err(error), ctx, out),
+            Stage::Joining => refuse_first(&error.of_subscribe(), ctx, out),
+            Stage::Open | Stage::Echo => refuse(&error, ctx, out),
         }
     }
 
@@ -284,79 +339,6 @@ pub(super) fn wrap(message: &Message, attempt: u32) -> Wrapping {
     Wrapping::new(message, part, &head, head_len)
 }
 
-/// The first message, which decides whether there is a conversation at all.
-fn join(
-    first: Result<Subscribe<'_>, CommandError>,
-    ctx: &mut Context<'_>,
-    out: &mut Vec<u8>,
-) -> Turn {
-    match first {
-        Ok(subscribe) => Turn::effect(Effect::Subscribe(Box::new(request(subscribe)))),
-        Err(error) => {
-            append_text(ctx, out, |json| reply::error(json, &error));
-            let turn = closed(CloseReason::SubscribeFailed, "", out);
-            Turn {
-                error: Some(error.code.as_str()),
-                ..turn
-            }
-        }
-    }
-}
-
-fn open(
-    command: Result<Command<'_>, CommandError>,
-    ctx: &mut Context<'_>,
-    out: &mut Vec<u8>,
-) -> Turn {
-    match command {
-        Ok(Command::Subscribe(subscribe)) => {
-            Turn::effect(Effect::Subscribe(Box::new(request(subscribe))))
-        }
-        Ok(Command::Unsubscribe { topics }) => Turn::effect(Effect::Unsubscribe(topics)),
-        // At most once: delivered is delivered.
-        Ok(Command::Ack {
-            ids,
-            cumulative,
-            confirm,
-        }) => Turn::effect(Effect::Acknowledge(Box::new(Acknowledge {
-            ids: ids.into_iter().map(Into::into).collect(),
-            cumulative,
-            reply: if confirm {
-                AckReply::Message
-            } else {
-                AckReply::None
-            },
-        }))),
-        Ok(Command::Nack { message_id, delay }) => Turn::effect(Effect::Nack {
-            message_id: message_id.into(),
-            delay,
-        }),
-        Ok(Command::Ping) => {
-            let timestamp = ctx.now.timestamp();
-            append_text(ctx, out, |json| reply::pong(json, timestamp.as_str()));
-            Turn::default()
-        }
-        Err(error) => {
-            append_text(ctx, out, |json| reply::error(json, &error));
-            Turn {
-                error: Some(error.code.as_str()),
-                ..Turn::default()
-            }
-        }
-    }
-}
-
-fn request(subscribe: Subscribe<'_>) -> SubscribeRequest {
-    SubscribeRequest {
-        topics: subscribe.topics,
-        offset: subscribe.offset,
-        skips: subscribe.on_lag == OnLag::Skip,
-        tell_positions: subscribe.tell_positions,
-        delivery: subscribe.delivery,
-        heartbeat: subscribe.heartbeat,
-    }
-}
-
 /// Sends a message back, compressed for the peer's window if it came compressed.
 fn echo(opcode: Opcode, payload: &[u8], deflate: Option<Deflate>, out: &mut Vec<u8>) -> Turn {
     let compressed =
@@ -385,7 +367,12 @@ fn reason_of(code: CloseCode) -> CloseReason {
     }
 }
 
-fn append_text(ctx: &mut Context<'_>, out: &mut Vec<u8>, json: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a text message of this JSON.
+pub(super) fn append_text(
+    ctx: &mut Context<'_>,
+    out: &mut Vec<u8>,
+    json: impl FnOnce(&mut Vec<u8>),
+) {
     ctx.scratch.clear();
     json(ctx.scratch);
     append_frame(Opcode::Text, ctx.scratch, out);

@@ -121,7 +121,13 @@ impl Topic {
 impl TopicStore {
     /// The first `limit` topics whose names come behind `after`, by name in the order of its bytes.
     /// Looks at every topic, shard by shard: one that comes or goes meanwhile may be missing.
-    pub fn list(&self, after: Option<&str>, limit: usize, now: Moment) -> Vec<TopicSummary> {
+    pub fn list(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        is_wanted: impl Fn(&str) -> bool,
+        now: Moment,
+    ) -> Vec<TopicSummary> {
         let mut first: BTreeMap<TopicName, TopicSummary> = BTreeMap::new();
         self.walk(now, |topic| {
             let is_before = after.is_some_and(|after| topic.name.as_str() <= after);
@@ -129,7 +135,7 @@ impl TopicStore {
             let is_behind = first
                 .last_key_value()
                 .is_none_or(|last| *last.0 <= topic.name);
-            if is_before || (is_full && is_behind) {
+            if is_before || (is_full && is_behind) || !is_wanted(&topic.name) {
                 return;
             }
             first.insert(topic.name.clone(), self.summary(topic, now));

@@ -17,7 +17,10 @@ impl Worker {
         let client = self.client_of_request(key, &asked.reply);
         let ids = asked.ids.iter();
         let acks: Vec<Ack> = ids
-            .map(|text| self.acknowledge_one(key, text, client.as_deref(), asked.cumulative))
+            .map(|text| match self.may_acknowledge(text, &asked.reply) {
+                true => self.acknowledge_one(key, text, client.as_deref(), asked.cumulative),
+                false => Ack::Unknown,
+            })
             .collect();
         self.spread_news();
         self.tell_acknowledged(key, &asked, &acks)
@@ -55,6 +58,16 @@ impl Worker {
             .session
             .acknowledged(asked, &result, &mut ctx, out);
         self.carry_out(key, turn)
+    }
+
+    /// Whether who acknowledges may take messages of the topic at all. A connection acknowledges what
+    /// it is subscribed to alone.
+    fn may_acknowledge(&self, text: &str, reply: &AckReply) -> bool {
+        let (Some(rights), Ok(id)) = (reply.rights(), MessageId::parse(text)) else {
+            return true;
+        };
+        let name = self.shared.store.name_of(id.topic);
+        name.is_none_or(|name| rights.may_read(&name))
     }
 
     fn acknowledge_one(
@@ -102,11 +115,14 @@ impl Worker {
 
     /// Who acknowledges by a request: the client that it names, else the caller.
     pub(super) fn client_of_request(&self, key: ConnectionKey, reply: &AckReply) -> Option<String> {
-        let AckReply::Answer { client_id, .. } = reply else {
+        let AckReply::Answer { client_id, ticket } = reply else {
             return None;
         };
         if let Some(client_id) = client_id {
             return Some(client_id.to_string());
+        }
+        if let Some(caller) = ticket.rights().caller() {
+            return Some(caller.identity.to_string());
         }
         let peer = self.connections.get(key)?.socket.peer_addr();
         // A peer that has gone gets no answer either.

@@ -149,6 +149,12 @@ impl Worker {
 
     fn settle_acks(&mut self, key: ConnectionKey, mut acking: Box<Acking>) {
         acking.is_settling = true;
+        if let Some(rights) = acking.asked.reply.rights() {
+            let may_read = |name: &TopicName| rights.may_read(name);
+            acking
+                .parts
+                .retain(|part| part.name.as_ref().is_none_or(may_read));
+        }
         let settling = if acking.asked.cumulative {
             Settling::AcknowledgeUpTo
         } else {

@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::shared::Shared;
+use crate::access::{Caller, Gate};
 use crate::config::{Config, PROXY_IDLE_MARGIN, SUBSCRIBE_TIMEOUT};
 use crate::http::HeadLimits;
 use crate::moment::{Moment, micros};
@@ -17,12 +18,14 @@ pub(super) struct Desk {
     sessions: SessionIds,
     date: String,
     date_second: u64,
+    gate: Option<Gate>,
     /// Answers say that the connection ends.
     pub(super) is_draining: bool,
 }
 
 impl Desk {
-    pub(super) fn new(config: &Config) -> Desk {
+    /// With a gate where credentials are asked for.
+    pub(super) fn new(config: &Config, gate: Option<Gate>) -> Desk {
         Desk {
             limits: SessionLimits {
                 head: HeadLimits {
@@ -39,6 +42,8 @@ impl Desk {
                 idle_timeout: micros(config.ws_idle_timeout),
                 poll_timeout_max: poll_timeout_max(config),
                 has_echo: config.ws_echo,
+                takes_query_tokens: config.access.allow_query_token,
+                guards_metrics: config.access.metrics_auth,
                 has_compression: config.ws_compression,
             },
             scratch: Vec::new(),
@@ -46,6 +51,7 @@ impl Desk {
             sessions: SessionIds::new(fastrand::u32(..)),
             date: String::new(),
             date_second: u64::MAX,
+            gate,
             is_draining: false,
         }
     }
@@ -70,6 +76,7 @@ impl Desk {
             now,
             date: &self.date,
             limits: &self.limits,
+            gate: self.gate.as_mut(),
             access: &shared.access,
             budget: shared.store.budget(),
             scratch: &mut self.scratch,
@@ -78,6 +85,17 @@ impl Desk {
             is_draining: self.is_draining,
             is_reserved,
         }
+    }
+
+    /// Takes over what has changed about whom the server trusts; says whether anything has.
+    pub(super) fn refresh_trust(&mut self) -> bool {
+        self.gate.as_mut().is_some_and(Gate::refresh)
+    }
+
+    /// Whether a caller that was admitted once is still trusted.
+    pub(super) fn still_admits(&self, caller: &Caller) -> bool {
+        let gate = self.gate.as_ref();
+        gate.is_none_or(|gate| gate.still_admits(caller))
     }
 
     /// A random number below `end`, for spreading things in time.

@@ -48,6 +48,7 @@ mod subscriptions;
 mod timers;
 mod topics;
 mod topics_behind;
+mod trust;
 
 use std::io;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Poll, Token, Waker};
 
+use crate::access::Gate;
 use crate::clock::Clock;
 use crate::fanout::{Receiver, Sender};
 use crate::metrics::WorkerMetrics;
@@ -207,7 +209,7 @@ impl Worker {
                 lag_timeout: micros(config.lag_timeout),
                 idle_timeout: micros(config.ws_idle_timeout),
             },
-            desk: Desk::new(config),
+            desk: Desk::new(config, shared.authority.clone().map(Gate::new)),
             poll,
             acceptor,
             peers,
@@ -312,6 +314,7 @@ impl Worker {
         me.is_awake(self.now.monotonic_micros);
         self.desk.set_time(self.now);
         self.follow_stage();
+        self.follow_trust();
         Ok(())
     }
 

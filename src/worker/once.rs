@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Worker;
 use super::parking::Then;
 use super::slots::ConnectionKey;
-use crate::idempotency::{Attempt, Caller};
+use crate::idempotency::Attempt;
 use crate::session::{NotStored, Receipt, Repeat};
 use crate::topic::TopicName;
 use crate::valkey::idempotency::{Begun, Record};
@@ -49,12 +49,11 @@ impl Worker {
         attempt: &Attempt,
     ) {
         let valkey = self.shared.valkey.clone();
-        let peer = self.connections.get(key).map(|it| it.socket.peer_addr());
-        let (Some(valkey), Some(Ok(peer))) = (valkey, peer) else {
+        let caller = self.caller_of(key, receipt.rights());
+        let (Some(valkey), Some(caller)) = (valkey, caller) else {
             // The peer has gone: it gets no answer, and may repeat what is not published.
             return;
         };
-        let caller = Caller::from(peer.ip());
         let record = Record::new(valkey.keys(), caller, attempt, self.tokens.next());
         let beginning = Beginning {
             receipt,

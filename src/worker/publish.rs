@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::Worker;
 use super::slots::ConnectionKey;
-use crate::idempotency::{Attempt, Begun, Caller};
+use crate::idempotency::{Attempt, Begun};
 use crate::metrics::StorageOperation;
 use crate::moment::Moment;
 use crate::session::{Kept, NotStored, Publish, Receipt, Repeat, Turn};
@@ -56,14 +56,13 @@ impl Worker {
         receipt: &Receipt,
         attempt: &Attempt,
     ) -> Option<Turn> {
-        let Ok(peer) = self.connections.get_mut(key)?.socket.peer_addr() else {
+        let Some(caller) = self.caller_of(key, receipt.rights()) else {
             // The peer has gone: it gets no answer, and may repeat what is not published.
             return self.repeat(key, receipt, Repeat::Full);
         };
         let shared = Arc::clone(&self.shared);
         let now = self.clock.now().monotonic_micros;
         let answer_bytes_max = receipt.answer_bytes_max();
-        let caller = Caller::from(peer.ip());
         let begun = shared
             .idempotency
             .begin(caller, attempt, answer_bytes_max, now);

@@ -47,6 +47,10 @@ impl Worker {
                 self.subscribe(key, &request, &Reach::Logs);
                 false
             }
+            Effect::Renew(rights) => {
+                self.renew(key, rights);
+                false
+            }
             Effect::Unsubscribe(topics) => {
                 self.unsubscribe(key, &topics);
                 false

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
+use crate::access::Authority;
 use crate::api::origin::AccessPolicy;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -21,6 +22,8 @@ const STALL_MICROS: u64 = 5_000_000;
 pub struct Shared {
     /// The decided settings.
     pub config: Config,
+    /// Whom the server trusts; `None` where no credentials are asked for.
+    pub authority: Option<Arc<Authority>>,
     /// Which origins and hosts are served.
     pub access: AccessPolicy,
     /// All messages.

@@ -4,7 +4,7 @@
 use super::Worker;
 use super::slots::ConnectionKey;
 use crate::metrics::StorageOperation;
-use crate::session::{Ticket, TopicsAnswer, TopicsQuestion, TopicsRequest};
+use crate::session::{Rights, Ticket, TopicsAnswer, TopicsQuestion, TopicsRequest};
 use crate::topic::CatalogueError;
 
 impl Worker {
@@ -15,7 +15,7 @@ impl Worker {
             self.ask_behind(key, ticket, question);
             return false;
         }
-        let said = self.ask_store(question);
+        let said = self.ask_store(question, ticket.rights());
         self.answer_topics(key, &ticket, &said)
     }
 
@@ -37,11 +37,16 @@ impl Worker {
         self.carry_out(key, turn)
     }
 
-    fn ask_store(&self, question: TopicsQuestion) -> Result<TopicsAnswer, CatalogueError> {
+    fn ask_store(
+        &self,
+        question: TopicsQuestion,
+        rights: &Rights,
+    ) -> Result<TopicsAnswer, CatalogueError> {
         let (store, now) = (&self.shared.store, self.clock.now());
         Ok(match question {
             TopicsQuestion::List(list) => {
-                TopicsAnswer::List(store.list(list.after.as_deref(), list.limit, now))
+                let is_wanted = |name: &str| rights.may_read(name);
+                TopicsAnswer::List(store.list(list.after.as_deref(), list.limit, is_wanted, now))
             }
             TopicsQuestion::Totals => TopicsAnswer::Totals(store.totals(now)),
             TopicsQuestion::Create(topic) => {

@@ -7,7 +7,7 @@ use super::Worker;
 use super::parking::Then;
 use super::slots::ConnectionKey;
 use crate::metrics::StorageOperation;
-use crate::session::{Ticket, TopicsAnswer, TopicsQuestion};
+use crate::session::{Rights, Ticket, TopicsAnswer, TopicsQuestion};
 use crate::topic::{CatalogueError, TopicName, TopicTotals};
 use crate::valkey::catalogue::{self, Created, Found, PageAsked, Progress, Survey, Surveyed};
 use crate::valkey::catalogue::{RawPage, TopicFacts};
@@ -59,7 +59,7 @@ impl Worker {
         ticket: Ticket,
         question: TopicsQuestion,
     ) {
-        if let Some((matter, calls)) = self.first_calls(question) {
+        if let Some((matter, calls)) = self.first_calls(question, ticket.rights()) {
             self.ask_on(key, ticket, matter, calls);
         }
     }
@@ -96,12 +96,17 @@ impl Worker {
         self.park(key, Then::Topics(Box::new(asking)), tasks);
     }
 
-    fn first_calls(&self, question: TopicsQuestion) -> Option<(Matter, Vec<Call>)> {
+    fn first_calls(
+        &self,
+        question: TopicsQuestion,
+        rights: &Rights,
+    ) -> Option<(Matter, Vec<Call>)> {
         let keys = self.shared.valkey.as_ref()?.keys();
         let now = self.clock.now().wall_micros;
         let (matter, call) = match question {
             TopicsQuestion::List(list) => {
-                let survey = Survey::list(list.after.as_deref(), list.limit);
+                let survey =
+                    Survey::list(list.after.as_deref(), list.limit, rights.caller().cloned());
                 let calls = survey.calls(keys);
                 return Some((Matter::Survey(survey), calls));
             }

@@ -9,6 +9,10 @@ pub enum CommandErrorCode {
     UnknownMessageType,
     /// The message cannot be understood or breaks a rule.
     Processing,
+    /// The credential does not hold.
+    Unauthorized,
+    /// The credential does not allow this.
+    Forbidden,
     /// A bound of the connection was reached.
     LimitExceeded,
 }
@@ -20,6 +24,8 @@ impl CommandErrorCode {
             CommandErrorCode::Subscription => "SUBSCRIPTION_ERROR",
             CommandErrorCode::UnknownMessageType => "UNKNOWN_MESSAGE_TYPE",
             CommandErrorCode::Processing => "PROCESSING_ERROR",
+            CommandErrorCode::Unauthorized => "UNAUTHORIZED",
+            CommandErrorCode::Forbidden => "FORBIDDEN",
             CommandErrorCode::LimitExceeded => "LIMIT_EXCEEDED",
         }
     }

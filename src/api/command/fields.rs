@@ -30,6 +30,7 @@ pub(super) struct Fields<'m> {
     pub(super) cumulative: Option<Given<'m>>,
     pub(super) confirm: Option<Given<'m>>,
     pub(super) delay: Option<Given<'m>>,
+    pub(super) token: Option<Given<'m>>,
 }
 
 /// The value of a member, as far as any rule looks at it.
@@ -65,6 +66,7 @@ enum Key {
     Cumulative,
     Confirm,
     Delay,
+    Token,
     #[serde(other)]
     Unknown,
 }
@@ -105,6 +107,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 Key::Cumulative => &mut fields.cumulative,
                 Key::Confirm => &mut fields.confirm,
                 Key::Delay => &mut fields.delay,
+                Key::Token => &mut fields.token,
                 Key::Unknown => {
                     map.next_value::<IgnoredAny>()?;
                     continue;

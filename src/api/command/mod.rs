@@ -53,6 +53,11 @@ pub enum Command<'m> {
         /// Not before this many microseconds, at most [`NACK_DELAY_SECONDS_MAX`].
         delay: u64,
     },
+    /// Another credential for the connection.
+    Auth {
+        /// As sent, not empty.
+        token: Cow<'m, str>,
+    },
     /// Answer me.
     Ping,
 }
@@ -132,6 +137,7 @@ pub fn parse(text: &str) -> Result<Command<'_>, CommandError> {
         }),
         "ack" => rules::ack(fields),
         "nack" => rules::nack(fields),
+        "auth" => rules::auth(fields),
         "ping" => Ok(Command::Ping),
         unknown => Err(unknown_type(unknown)),
     }

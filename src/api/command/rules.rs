@@ -90,6 +90,16 @@ pub(super) fn ack(fields: Fields<'_>) -> Result<Command<'_>, CommandError> {
     })
 }
 
+pub(super) fn auth(fields: Fields<'_>) -> Result<Command<'_>, CommandError> {
+    match fields.token {
+        Some(Given::Text(token)) if !token.is_empty() => Ok(Command::Auth { token }),
+        _ => Err(CommandError::of_field(
+            "token",
+            "token must be a string that is not empty",
+        )),
+    }
+}
+
 pub(super) fn nack(fields: Fields<'_>) -> Result<Command<'_>, CommandError> {
     let message_id = message_id(fields.message_id)?;
     let delay = match fields.delay {

@@ -213,10 +213,14 @@ fn client_id_counts_characters() {
 }
 
 #[test]
-fn what_is_not_built_is_said() {
+fn credentials_are_texts() {
+    let token = "t".into();
     let text = r#"{"type":"auth","token":"t"}"#;
-    let why = "Unknown message type: auth";
-    assert_eq!(wrong(text), ("UNKNOWN_MESSAGE_TYPE", why.to_owned()));
+    assert_eq!(parse(text), Ok(Command::Auth { token }));
+    for text in [r#"{"type":"auth"}"#, r#"{"type":"auth","token":""}"#] {
+        let why = "token must be a string that is not empty";
+        assert_eq!(wrong(text), ("PROCESSING_ERROR", why.to_owned()));
+    }
 }
 
 #[test]

@@ -67,6 +67,27 @@ pub fn pong(out: &mut Vec<u8>, timestamp: &str) {
     out.push(b'}');
 }
 
+/// Appends `authenticated`: until when, if not for ever.
+pub fn authenticated(out: &mut Vec<u8>, expires_at: Option<&str>) {
+    out.extend_from_slice(b"{\"type\":\"authenticated\"");
+    append_expiry(out, expires_at);
+}
+
+/// Appends `auth_expiring`: the word that the credential ends soon.
+pub fn expiring(out: &mut Vec<u8>, expires_at: Option<&str>) {
+    out.extend_from_slice(b"{\"type\":\"auth_expiring\"");
+    append_expiry(out, expires_at);
+}
+
+fn append_expiry(out: &mut Vec<u8>, expires_at: Option<&str>) {
+    out.extend_from_slice(b",\"expires_at\":");
+    match expires_at {
+        Some(timestamp) => append_string(out, timestamp),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.push(b'}');
+}
+
 /// Appends `heartbeat`.
 pub fn heartbeat(out: &mut Vec<u8>, timestamp: &str) {
     out.extend_from_slice(b"{\"type\":\"heartbeat\",\"timestamp\":");

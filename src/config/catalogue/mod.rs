@@ -2,6 +2,7 @@
 //!
 //! Bounds are where the server still works as it promises, not where it is comfortable.
 
+mod access;
 mod consumers;
 mod http;
 mod limits;
@@ -16,7 +17,7 @@ use super::table::Declared;
 
 // One flat list for those who decide and check; the files only keep subjects apart.
 pub(super) use self::{
-    consumers::*, http::*, limits::*, server::*, storage::*, valkey::*, websocket::*,
+    access::*, consumers::*, http::*, limits::*, server::*, storage::*, valkey::*, websocket::*,
 };
 pub use http::PROXY_IDLE_MARGIN;
 pub use valkey::{SECRET_BYTES_MAX, VALKEY_ADDRESSES_MAX, VALKEY_PREFIX_MAX};
@@ -48,7 +49,7 @@ const _: () = assert!(10 + 255 * 4 + 34 + 27 + 87 <= ENVELOPE_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= u64::BITS as usize);
 
 /// Every setting, in the order of `--help` and the README.
-pub(crate) static SETTINGS: [&dyn Declared; 63] = [
+pub(crate) static SETTINGS: [&dyn Declared; 67] = [
     &HOST,
     &PORT,
     &WORKERS,
@@ -106,6 +107,10 @@ pub(crate) static SETTINGS: [&dyn Declared; 63] = [
     &WS_COMPRESSION,
     &WS_ECHO,
     &OUTBOX_BYTES_MAX,
+    &API_KEYS,
+    &API_KEYS_FILE,
+    &ALLOW_QUERY_TOKEN,
+    &METRICS_AUTH,
     &INSECURE_NO_AUTH,
     &ALLOWED_ORIGINS,
     &ALLOWED_HOSTS,

@@ -12,8 +12,8 @@ use super::table::Quantity;
 use super::typed::Typed;
 use super::value::{self, Count, Size, Value};
 use super::{
-    AllowedHosts, Config, ENVELOPE_BYTES_MAX, LogFormat, LogLevel, Machine, PROXY_IDLE_MARGIN,
-    WORKERS_MAX,
+    AccessSettings, AllowedHosts, Config, ENVELOPE_BYTES_MAX, LogFormat, LogLevel, Machine,
+    PROXY_IDLE_MARGIN, WORKERS_MAX,
 };
 
 /// Decides every setting. Also returns what the operator should be told once there is a log.
@@ -74,6 +74,7 @@ pub fn decide(typed: &Typed, machine: Machine) -> Result<(Config, Vec<String>), 
         ws_compression: typed.switch(&all::WS_COMPRESSION)?,
         ws_echo: typed.switch(&all::WS_ECHO)?,
         outbox_bytes_max: outbox.map_or_else(|| default_outbox(max_message_size), size),
+        access: access(typed)?,
         insecure_no_auth: typed.switch(&all::INSECURE_NO_AUTH)?,
         allowed_origins: typed.list(&all::ALLOWED_ORIGINS, value::parse_origin, ORIGINS)?,
         allowed_hosts: allowed_hosts(typed)?,
@@ -102,13 +103,30 @@ fn default_outbox(max_message_size: usize) -> usize {
 
 /// What an operator who switched the protection off should see at every start.
 fn exposure(config: &Config) -> Option<String> {
-    config.insecure_no_auth.then(|| {
+    let is_open = config.insecure_no_auth && !config.access.asks_for_credentials();
+    is_open.then(|| {
         format!(
             "--insecure-no-auth is on and no credentials are configured: whoever reaches {} may publish \
              and subscribe",
             config.host
         )
     })
+}
+
+fn access(typed: &Typed) -> Result<AccessSettings, ConfigError> {
+    let settings = AccessSettings {
+        api_keys: typed.get(&all::API_KEYS.about).cloned(),
+        api_keys_file: typed.get(&all::API_KEYS_FILE.about).cloned(),
+        allow_query_token: typed.switch(&all::ALLOW_QUERY_TOKEN)?,
+        metrics_auth: typed.switch(&all::METRICS_AUTH)?,
+    };
+    match typed.get(&all::METRICS_AUTH.about) {
+        Some(given) if settings.metrics_auth && !settings.asks_for_credentials() => {
+            let allowed = "off, as long as no credentials are configured";
+            Err(given.refused(all::METRICS_AUTH.about.name, allowed.to_owned()))
+        }
+        _ => Ok(settings),
+    }
 }
 
 fn allowed_hosts(typed: &Typed) -> Result<AllowedHosts, ConfigError> {

@@ -2,6 +2,7 @@
 //! store of its own. The tests and the fuzz target drive it; what must hold in every conversation
 //! is asserted here.
 
+use super::pulsar_proxy::access::Gate;
 use super::pulsar_proxy::api::command::{CommandError, CommandErrorCode};
 use super::pulsar_proxy::api::delivery;
 use super::pulsar_proxy::api::origin::AccessPolicy;
@@ -49,6 +50,8 @@ pub(super) const LIMITS: SessionLimits = SessionLimits {
     idle_timeout: 60 * SECOND,
     poll_timeout_max: 40 * SECOND,
     has_echo: true,
+    takes_query_tokens: false,
+    guards_metrics: false,
     has_compression: true,
 };
 
@@ -73,6 +76,8 @@ fn resumes(positions: &[(TopicName, MessageId, bool)]) -> Vec<Resume<'_>> {
 pub(super) struct Conversation {
     pub(super) session: Session,
     pub(super) limits: SessionLimits,
+    /// Where credentials are asked for.
+    pub(super) gate: Option<Gate>,
     pub(super) access: AccessPolicy,
     pub(super) is_draining: bool,
     pub(super) is_reserved: bool,
@@ -131,6 +136,7 @@ impl Conversation {
         Conversation {
             session: Session::new(now.monotonic_micros),
             limits: LIMITS,
+            gate: None,
             access: AccessPolicy::new(true, [], []),
             is_draining: false,
             is_reserved: false,
@@ -273,6 +279,7 @@ impl Conversation {
             now: self.now,
             date: DATE,
             limits: &self.limits,
+            gate: self.gate.as_mut(),
             access: &self.access,
             budget: self.store.budget(),
             scratch: &mut self.scratch,
@@ -347,6 +354,15 @@ impl Conversation {
             Effect::Nack { .. } => Turn::default(),
             Effect::Subscribe(request) => self.subscribe(&request),
             Effect::Unsubscribe(topics) => self.unsubscribe(&topics),
+            Effect::Renew(rights) => {
+                let covers = self
+                    .subscriptions
+                    .iter()
+                    .all(|it| rights.may_read(&it.name));
+                assert!(covers, "no test renews with less");
+                self.event(|session, ctx, out| session.renewed(rights, ctx, out));
+                Turn::default()
+            }
             Effect::Close(reason) => {
                 self.close(reason);
                 Turn::default()

@@ -257,7 +257,7 @@ fn later_errors_do_not_end_it() {
     let cases = [
         (r#"{"type":"shout"}"#, "UNKNOWN_MESSAGE_TYPE"),
         (r#"{"type":"nack","message_id":5}"#, "PROCESSING_ERROR"),
-        (r#"{"type":"auth","token":"x"}"#, "UNKNOWN_MESSAGE_TYPE"),
+        (r#"{"type":"auth","token":""}"#, "PROCESSING_ERROR"),
         (r#"{"topics":["a"],"client_id":"c"}"#, "PROCESSING_ERROR"),
         (r#"{"type":"subscribe","topics":["a"]}"#, "PROCESSING_ERROR"),
         (

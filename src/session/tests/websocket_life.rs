@@ -135,18 +135,18 @@ fn heartbeats_come_as_the_latest_subscribe_says() {
 #[test]
 fn a_silent_client_is_pinged_and_then_closed() {
     let mut conversation = Conversation::subscribed();
-    conversation.pass(LIMITS.ping_interval - 1);
+    conversation.pass(LIMITS.ping_interval - 1_000);
     assert!(conversation.output.is_empty());
-    conversation.pass(1);
+    conversation.pass(1_000);
     assert_eq!(conversation.frames(), [PING]);
     conversation.pass(LIMITS.ping_interval);
     assert_eq!(conversation.frames(), [PING]);
     // Deliveries say nothing of the client.
     conversation.publish(r#"{"topic":"a","payload":{}}"#);
     assert_eq!(conversation.hear()["type"], "message");
-    conversation.pass(LIMITS.ping_interval - 1);
+    conversation.pass(LIMITS.ping_interval - 1_000);
     assert!(conversation.closed.is_none());
-    conversation.pass(1);
+    conversation.pass(1_000);
     let (frames, code, text) = conversation.hear_close();
     assert!(frames.is_empty());
     assert_eq!(
@@ -165,14 +165,14 @@ fn whoever_answers_or_takes_bytes_stays() {
         conversation.send(&client_frame(Opcode::Pong, b""));
     }
     for _ in 0..10 {
-        conversation.pass(LIMITS.ping_interval - 1);
+        conversation.pass(LIMITS.ping_interval - 1_000);
         let now = conversation.now.monotonic_micros;
         conversation.session.progressed(now);
     }
     assert!(conversation.output.is_empty() && conversation.closed.is_none());
     // A message that comes byte by byte is a sign of life too.
     for byte in client_frame(Opcode::Text, br#"{"type":"ping"}"#) {
-        conversation.pass(LIMITS.ping_interval - 1);
+        conversation.pass(LIMITS.ping_interval - 1_000);
         conversation.send(&[byte]);
     }
     assert_eq!(conversation.hear()["type"], "pong");

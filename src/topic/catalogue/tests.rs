@@ -155,7 +155,7 @@ fn what_has_expired_is_not_shown() {
     let totals = store.totals(NOW);
     assert_eq!((totals.topics, totals.messages), (2, 3));
     assert_eq!(totals.bytes, store.history_bytes());
-    let list = store.list(None, 10, later(10));
+    let list = store.list(None, 10, |_| true, later(10));
     assert_eq!(list.len(), 1);
     let shown = (list[0].messages, list[0].oldest, list[0].newest);
     assert_eq!(shown, (1, Some(kept), Some(kept)));
@@ -187,7 +187,7 @@ proptest! {
         let wanted: Vec<&String> = all.iter().filter(behind).copied().collect();
         let (mut read, mut after) = (Vec::new(), from.clone());
         loop {
-            let page = store.list(after.as_deref(), limit, NOW);
+            let page = store.list(after.as_deref(), limit, |_| true, NOW);
             prop_assert!(page.len() <= limit);
             let Some(last) = page.last() else { break };
             after = Some(last.name.to_string());

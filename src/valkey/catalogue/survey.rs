@@ -8,11 +8,14 @@
 //!               └─► some are gone ─► Unlist ─► LookAgain ─► (Enlist) ─┘
 //! ```
 
+use std::sync::Arc;
+
 use redis::Value;
 
 use super::super::entry::bytes;
 use super::reply::{Found, TopicFacts, array};
 use super::{describe, enlist, names, unlist};
+use crate::access::Caller;
 use crate::topic::TopicName;
 use crate::valkey::Keys;
 use crate::valkey::job::Call;
@@ -28,6 +31,7 @@ pub struct Survey {
     after: Vec<u8>,
     /// It has more behind that.
     has_more: bool,
+    caller: Option<Arc<Caller>>,
     step: Step,
     found: Surveyed,
 }
@@ -75,10 +79,14 @@ pub enum Progress {
 }
 
 impl Survey {
-    /// The first `limit` topics, at least one, whose names come behind `after`.
-    pub fn list(after: Option<&str>, limit: usize) -> Survey {
+    /// The first `limit` topics, at least one, whose names come behind `after`; of a caller's those
+    /// alone that it may read.
+    pub fn list(after: Option<&str>, limit: usize, caller: Option<Arc<Caller>>) -> Survey {
         let topics = Vec::new();
-        Survey::new(after, Surveyed::List { limit, topics })
+        Survey {
+            caller,
+            ..Survey::new(after, Surveyed::List { limit, topics })
+        }
     }
 
     /// All topics together.
@@ -96,6 +104,7 @@ impl Survey {
         Survey {
             after: after.unwrap_or_default().as_bytes().to_vec(),
             has_more: true,
+            caller: None,
             step: Step::Names,
             found,
         }
@@ -162,7 +171,9 @@ impl Survey {
         // Whoever put something else there: it is no topic.
         let names = listed.iter().filter_map(|name| {
             let name = std::str::from_utf8(bytes(name)?).ok()?;
-            TopicName::parse(name).ok()
+            let may_read = |it: &Arc<Caller>| it.grant.may_read(name);
+            let is_wanted = self.caller.as_ref().is_none_or(may_read);
+            TopicName::parse(name).ok().filter(|_| is_wanted)
         });
         let names: Vec<TopicName> = names.collect();
         Some((!names.is_empty()).then_some(Step::Describe(names)))

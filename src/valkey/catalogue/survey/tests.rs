@@ -104,7 +104,7 @@ impl World {
     }
 
     fn list(&mut self, after: Option<&str>, limit: usize) -> Vec<String> {
-        let Surveyed::List { topics, .. } = self.run(Survey::list(after, limit)) else {
+        let Surveyed::List { topics, .. } = self.run(Survey::list(after, limit, None)) else {
             panic!("a list was asked for");
         };
         topics
