@@ -19,8 +19,10 @@ pub struct Caller {
 /// What a caller's rights rest on: when it is trusted no more, they end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Proof {
-    /// The key with this hash.
+    /// The API key with this hash.
     ApiKey(Digest),
+    /// A token that is signed with the key with this hash.
+    Token(Digest),
 }
 
 impl Caller {

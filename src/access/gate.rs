@@ -82,6 +82,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::super::api_key::ApiKeys;
+    use super::super::jwt::Verifier;
     use super::*;
 
     fn keys(names: &[&str]) -> Trust {
@@ -89,7 +90,7 @@ mod tests {
             let hash = Digest::of(name.as_bytes());
             keys.with_line(&format!("{name}:read:{hash}")).unwrap()
         });
-        Trust::new(keys)
+        Trust::new(keys, Verifier::default())
     }
 
     #[test]
@@ -115,7 +116,10 @@ mod tests {
         let mut gate = Gate::new(Arc::clone(&authority));
         let caller = gate.admit("a", 0).unwrap();
         let line = format!("a:write:{}", Digest::of(b"a"));
-        authority.set(Trust::new(ApiKeys::default().with_line(&line).unwrap()));
+        authority.set(Trust::new(
+            ApiKeys::default().with_line(&line).unwrap(),
+            Verifier::default(),
+        ));
         assert!(gate.refresh() && !gate.still_admits(&caller));
     }
 }

@@ -4,6 +4,7 @@ mod api_key;
 mod caller;
 mod gate;
 mod grant;
+mod jwt;
 mod pattern;
 mod trust;
 
@@ -11,5 +12,6 @@ pub use api_key::{API_KEYS_MAX, ApiKey, ApiKeyError, ApiKeys, Digest};
 pub use caller::Caller;
 pub use gate::Gate;
 pub use grant::{Grant, PATTERNS_MAX, Permission};
+pub use jwt::{KeyError, TOKEN_BYTES_MAX, Terms, TokenError, VerificationKey, Verified, Verifier};
 pub use pattern::{NoPattern, Pattern};
 pub use trust::{Authority, Denied, Trust};

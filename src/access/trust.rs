@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::api_key::{ApiKeys, Digest};
 use super::caller::{Caller, Proof};
+use super::jwt::{TokenError, Verified, Verifier};
 
 /// Why a credential is not accepted: a sentence for who sent it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -12,27 +13,38 @@ pub enum Denied {
     /// It is no API key of this server, and no token.
     #[error("The credential is not known")]
     Unknown,
+    /// It is a token that does not hold.
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
 /// Credentials that are trusted.
 #[derive(Default, Debug)]
 pub struct Trust {
     api_keys: ApiKeys,
+    verifier: Verifier,
 }
 
 impl Trust {
-    /// In these keys.
-    pub fn new(api_keys: ApiKeys) -> Trust {
-        Trust { api_keys }
+    /// In these keys, and in tokens that this verifies.
+    pub fn new(api_keys: ApiKeys, verifier: Verifier) -> Trust {
+        Trust { api_keys, verifier }
     }
 
     /// Finds out whose credential this is.
     ///
     /// # Errors
     /// When it is nobody's.
-    pub fn admit(&self, credential: &str, _now_unix: u64) -> Result<Caller, Denied> {
+    pub fn admit(&self, credential: &str, now_unix: u64) -> Result<Caller, Denied> {
         let digest = Digest::of(credential.as_bytes());
-        let key = self.api_keys.find(&digest).ok_or(Denied::Unknown)?;
+        let Some(key) = self.api_keys.find(&digest) else {
+            // A token has dots, and a key of ours has none.
+            if self.verifier.is_empty() || !credential.contains('.') {
+                return Err(Denied::Unknown);
+            }
+            let verified = self.verifier.verify(credential, now_unix)?;
+            return Ok(of_token(verified, &digest));
+        };
         Ok(Caller {
             identity: format!("key:{}", key.name).into(),
             grant: key.grant.clone(),
@@ -48,7 +60,21 @@ impl Trust {
                 let key = self.api_keys.find(digest);
                 key.is_some_and(|key| key.grant == caller.grant)
             }
+            Proof::Token(key) => self.verifier.has_key(key),
         }
+    }
+}
+
+fn of_token(verified: Verified, digest: &Digest) -> Caller {
+    let identity = match &verified.subject {
+        Some(subject) => format!("sub:{subject}"),
+        None => format!("token:{digest}"),
+    };
+    Caller {
+        identity: identity.into(),
+        grant: verified.grant,
+        expires_at: Some(verified.expires_at),
+        proof: Proof::Token(verified.key),
     }
 }
 

@@ -25,7 +25,7 @@ pub fn load(settings: &AccessSettings) -> Result<Option<Trust>, ConfigError> {
         Some(given) => refused(given, "api-keys-file", &error),
         None => ConfigError::Credentials(error.to_string()),
     })?;
-    Ok(Some(Trust::new(keys)))
+    Ok(Some(Trust::new(keys, Default::default())))
 }
 
 fn of_lines(given: &Given) -> Result<ApiKeys, ConfigError> {
