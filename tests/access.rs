@@ -404,7 +404,10 @@ fn wrong_keys_stop_the_start_and_are_not_shown() {
             ["--api-keys-file", path],
             "the hash of key a is not sha256:",
         ),
-        (["--api-keys-file", "/nowhere/keys"], "a file to read"),
+        (
+            ["--api-keys-file", "/nowhere/keys"],
+            "a file of keys, but: No such file",
+        ),
         (
             ["--api-keys", "a:read:hunter2"],
             "given by --api-keys: the hash of key a is not",

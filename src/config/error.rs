@@ -79,12 +79,6 @@ pub enum ConfigError {
          loopback address (127.0.0.1, ::1 or localhost) is allowed, unless --insecure-no-auth is given"
     )]
     Exposed(Source, String),
-    /// A key for access tokens, which nothing would check.
-    #[error(
-        "the setting JWT_SECRET_KEY, {0}, cannot be set: this version does not check access tokens \
-         yet, and would serve everybody; allowed is to leave it unset"
-    )]
-    TokenKey(Source),
     /// Credentials that break a rule, which is told without them.
     #[error("the setting {0}")]
     Credentials(String),

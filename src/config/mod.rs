@@ -160,6 +160,16 @@ pub struct AccessSettings {
     pub api_keys: Option<Given>,
     /// File of API keys, as typed.
     pub api_keys_file: Option<Given>,
+    /// Secret of tokens; not empty.
+    pub jwt_secret_key: Option<Secret>,
+    /// PEM file of public keys of tokens, as typed.
+    pub jwt_public_key: Option<Given>,
+    /// File of a JSON Web Key Set, as typed.
+    pub jwt_jwks: Option<Given>,
+    /// Issuers whose tokens are accepted; of all if there are none.
+    pub jwt_issuers: Vec<String>,
+    /// What tokens must be for; anything if there are none.
+    pub jwt_audiences: Vec<String>,
     /// Whether a credential may stand in a query.
     pub allow_query_token: bool,
     /// Whether `/metrics` is for those alone who may read every topic.
@@ -169,7 +179,13 @@ pub struct AccessSettings {
 impl AccessSettings {
     /// Whether there is anything to check credentials with.
     pub fn asks_for_credentials(&self) -> bool {
-        self.api_keys.is_some() || self.api_keys_file.is_some()
+        self.api_keys.is_some() || self.api_keys_file.is_some() || self.takes_tokens()
+    }
+
+    /// Whether there is anything to verify tokens with.
+    pub fn takes_tokens(&self) -> bool {
+        let files = [&self.jwt_public_key, &self.jwt_jwks];
+        self.jwt_secret_key.is_some() || files.into_iter().any(Option::is_some)
     }
 }
 

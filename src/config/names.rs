@@ -5,9 +5,6 @@ use super::error::{ConfigError, Source};
 use super::table::{Declared, PREFIX};
 use super::typed::Layers;
 
-/// The name of the key of access tokens. Whoever sets it expects that tokens are checked.
-const JWT_NAME: &str = "JWT_SECRET_KEY";
-
 /// Settings of later versions. Whoever sets one expects something that this version does not do; a
 /// start that swallowed it would surprise them when it matters.
 const LATER_NAMES: [&str; 9] = [
@@ -23,14 +20,6 @@ const LATER_NAMES: [&str; 9] = [
 ];
 
 impl Layers {
-    pub(super) fn refuse_token_key(&self) -> Result<(), ConfigError> {
-        let names = [format!("{PREFIX}{JWT_NAME}"), JWT_NAME.to_owned()];
-        match names.into_iter().find_map(|name| self.where_set(name)) {
-            Some(source) => Err(ConfigError::TokenKey(source)),
-            None => Ok(()),
-        }
-    }
-
     pub(super) fn refuse_later_settings(&self) -> Result<(), ConfigError> {
         for plain in LATER_NAMES {
             if let Some(source) = self.where_set(format!("{PREFIX}{plain}")) {
@@ -69,8 +58,7 @@ impl Layers {
                 continue;
             }
             seen.push(name);
-            let plain = name.strip_prefix(PREFIX);
-            if plain.is_some_and(|plain| is_unknown(name, plain)) {
+            if name.starts_with(PREFIX) && is_unknown(name) {
                 let name = name.escape_debug();
                 warnings.push(format!(
                     "{name} is ignored: this version has no such setting"
@@ -97,7 +85,7 @@ pub(super) fn service_link_ignored(name: &str) -> String {
 
 /// True for a prefixed name that is neither a setting nor one of those that Kubernetes makes from the
 /// name of a service.
-fn is_unknown(name: &str, plain: &str) -> bool {
+fn is_unknown(name: &str) -> bool {
     let injected = ["_SERVICE_", "_PORT_"]
         .iter()
         .any(|part| name.contains(part));
@@ -108,7 +96,7 @@ fn is_unknown(name: &str, plain: &str) -> bool {
             .iter()
             .any(|known| known == name)
     };
-    !injected && plain != JWT_NAME && !SETTINGS.iter().any(known)
+    !injected && !SETTINGS.iter().any(known)
 }
 
 #[cfg(test)]
@@ -141,22 +129,5 @@ mod tests {
         let mut layers = Layers::default();
         layers.environment.insert("RELAY".into(), "true".into());
         assert!(layers.merge().is_ok(), "other programs' names are theirs");
-    }
-
-    #[test]
-    fn a_key_for_tokens_refuses_the_start_without_being_shown() {
-        for name in ["JWT_SECRET_KEY", "PULSAR_JWT_SECRET_KEY"] {
-            let mut layers = Layers::default();
-            layers.environment.insert(name.into(), "hunter2".into());
-            let error = layers.merge().unwrap_err().to_string();
-            assert!(
-                error.contains(name) && !error.contains("hunter2"),
-                "{error}"
-            );
-            let mut layers = Layers::default();
-            layers.dotenv.insert(name.into(), "hunter2".into());
-            let error = layers.merge().unwrap_err().to_string();
-            assert!(error.contains("in the file .env"), "{error}");
-        }
     }
 }

@@ -60,7 +60,6 @@ impl Layers {
     /// version would not check, and other settings of later versions.
     pub fn merge(&self) -> Result<Typed, ConfigError> {
         self.refuse_unknown_keys()?;
-        self.refuse_token_key()?;
         self.refuse_later_settings()?;
         let mut typed = Typed::default();
         for setting in SETTINGS {

@@ -1,12 +1,13 @@
 //! Whom the server trusts, out of its settings and the files that they name.
 
+use std::fmt::Display;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 
-use crate::access::{ApiKeyError, ApiKeys, Trust};
+use crate::access::{ApiKeys, Terms, Trust, VerificationKey, Verifier};
 use crate::config::{AccessSettings, ConfigError, Given};
 
-/// A file of API keys is shorter than this: it holds 1000 keys with long lists of topics.
+/// Longest file: it holds 1000 API keys with long lists of topics.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Reads what the settings say and name. `None` if they ask for no credentials.
@@ -17,15 +18,17 @@ pub fn load(settings: &AccessSettings) -> Result<Option<Trust>, ConfigError> {
     if !settings.asks_for_credentials() {
         return Ok(None);
     }
+    Ok(Some(Trust::new(api_keys(settings)?, verifier(settings)?)))
+}
+
+fn api_keys(settings: &AccessSettings) -> Result<ApiKeys, ConfigError> {
     let lines = settings.api_keys.as_ref().map(of_lines).transpose()?;
-    let file = settings.api_keys_file.as_ref().map(of_file).transpose()?;
-    let given = settings.api_keys_file.as_ref();
-    let (lines, file) = (lines.unwrap_or_default(), file.unwrap_or_default());
-    let keys = lines.and(file).map_err(|error| match given {
-        Some(given) => refused(given, "api-keys-file", &error),
-        None => ConfigError::Credentials(error.to_string()),
-    })?;
-    Ok(Some(Trust::new(keys, Default::default())))
+    let lines = lines.unwrap_or_default();
+    let Some(given) = &settings.api_keys_file else {
+        return Ok(lines);
+    };
+    let read = |text: &str| ApiKeys::of_toml(text).and_then(|keys| lines.and(keys));
+    of_file(given, "api-keys-file", read)
 }
 
 fn of_lines(given: &Given) -> Result<ApiKeys, ConfigError> {
@@ -34,19 +37,40 @@ fn of_lines(given: &Given) -> Result<ApiKeys, ConfigError> {
     keys.map_err(|error| ConfigError::Credentials(format!("api-keys, {}: {error}", given.source)))
 }
 
-fn of_file(given: &Given) -> Result<ApiKeys, ConfigError> {
-    let text = read(given)
-        .map_err(|error| given.refused("api-keys-file", format!("a file to read, but: {error}")))?;
-    ApiKeys::of_toml(&text).map_err(|error| refused(given, "api-keys-file", &error))
+fn verifier(settings: &AccessSettings) -> Result<Verifier, ConfigError> {
+    let mut keys = Vec::new();
+    if let Some(secret) = &settings.jwt_secret_key {
+        let key = VerificationKey::secret(secret.expose().as_bytes());
+        let refused = |error| ConfigError::Credentials(format!("jwt-secret-key: {error}"));
+        keys.push(key.map_err(refused)?);
+    }
+    if let Some(given) = &settings.jwt_public_key {
+        keys.extend(of_file(given, "jwt-public-key", VerificationKey::pem)?);
+    }
+    if let Some(given) = &settings.jwt_jwks {
+        keys.extend(of_file(given, "jwt-jwks", VerificationKey::jwks)?);
+    }
+    let terms = Terms {
+        issuers: settings.jwt_issuers.clone(),
+        audiences: settings.jwt_audiences.clone(),
+    };
+    Ok(Verifier::new(keys, terms))
 }
 
-fn read(given: &Given) -> std::io::Result<String> {
+/// Reads the file that a setting names.
+fn of_file<T, E: Display>(
+    given: &Given,
+    setting: &'static str,
+    understand: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, ConfigError> {
+    let refused = |why: &dyn Display| given.refused(setting, format!("a file of keys, but: {why}"));
+    let text = read(given).map_err(|error| refused(&error))?;
+    understand(&text).map_err(|error| refused(&error))
+}
+
+fn read(given: &Given) -> io::Result<String> {
     let mut text = String::new();
     let file = File::open(&given.text)?;
     file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
     Ok(text)
-}
-
-fn refused(given: &Given, setting: &'static str, error: &ApiKeyError) -> ConfigError {
-    given.refused(setting, format!("a TOML file of API keys, but {error}"))
 }

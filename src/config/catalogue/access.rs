@@ -24,6 +24,60 @@ pub(crate) const API_KEYS_FILE: Plain = Plain {
     default: "",
 };
 
+pub(crate) const JWT_SECRET_KEY: Plain = Plain {
+    about: About::new(
+        "jwt-secret-key",
+        Group::Access,
+        "TEXT",
+        "Secret of access tokens (HS256, HS384, HS512), at least 32 bytes; others can see command lines, \
+         so better given by another source",
+    )
+    .plain_name("JWT_SECRET_KEY"),
+    default: "",
+};
+
+pub(crate) const JWT_PUBLIC_KEY: Plain = Plain {
+    about: About::new(
+        "jwt-public-key",
+        Group::Access,
+        "FILE",
+        "PEM file of public keys of access tokens: RSA, P-256, P-384, Ed25519; read again on SIGHUP",
+    ),
+    default: "",
+};
+
+pub(crate) const JWT_JWKS: Plain = Plain {
+    about: About::new(
+        "jwt-jwks",
+        Group::Access,
+        "FILE",
+        "JSON Web Key Set with the keys of access tokens; read again on SIGHUP",
+    ),
+    default: "",
+};
+
+pub(crate) const JWT_ISSUER: Plain = Plain {
+    about: About::new(
+        "jwt-issuer",
+        Group::Access,
+        "LIST",
+        "Issuers (iss) of which access tokens are accepted; without one, of all",
+    )
+    .shape(Shape::List),
+    default: "",
+};
+
+pub(crate) const JWT_AUDIENCE: Plain = Plain {
+    about: About::new(
+        "jwt-audience",
+        Group::Access,
+        "LIST",
+        "Audiences (aud) of which an access token must have one; without one, it is not looked at",
+    )
+    .shape(Shape::List),
+    default: "",
+};
+
 pub(crate) const ALLOW_QUERY_TOKEN: Plain = Plain {
     about: About::new(
         "allow-query-token",

@@ -49,7 +49,7 @@ const _: () = assert!(10 + 255 * 4 + 34 + 27 + 87 <= ENVELOPE_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= u64::BITS as usize);
 
 /// Every setting, in the order of `--help` and the README.
-pub(crate) static SETTINGS: [&dyn Declared; 67] = [
+pub(crate) static SETTINGS: [&dyn Declared; 72] = [
     &HOST,
     &PORT,
     &WORKERS,
@@ -109,6 +109,11 @@ pub(crate) static SETTINGS: [&dyn Declared; 67] = [
     &OUTBOX_BYTES_MAX,
     &API_KEYS,
     &API_KEYS_FILE,
+    &JWT_SECRET_KEY,
+    &JWT_PUBLIC_KEY,
+    &JWT_JWKS,
+    &JWT_ISSUER,
+    &JWT_AUDIENCE,
     &ALLOW_QUERY_TOKEN,
     &METRICS_AUTH,
     &INSECURE_NO_AUTH,

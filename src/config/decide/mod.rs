@@ -87,6 +87,7 @@ pub fn decide(typed: &Typed, machine: Machine) -> Result<(Config, Vec<String>), 
     Ok((config, warnings))
 }
 
+const TEXTS: &str = "a comma-separated list of texts that are not empty";
 const ORIGINS: &str = "a comma-separated list of origins as scheme://host[:port], or null";
 const HOSTS: &str = "a comma-separated list of host names or addresses without port, or *";
 const LEVELS: &str = "DEBUG, INFO, WARNING, ERROR or CRITICAL";
@@ -114,9 +115,22 @@ fn exposure(config: &Config) -> Option<String> {
 }
 
 fn access(typed: &Typed) -> Result<AccessSettings, ConfigError> {
+    // Whoever writes an empty one meant a variable that is not set, and that tokens are checked.
+    if let Some(given) = typed
+        .get(&all::JWT_SECRET_KEY.about)
+        .filter(|it| it.text.is_empty())
+    {
+        let allowed = "a secret of at least 32 bytes".to_owned();
+        return Err(given.refused(all::JWT_SECRET_KEY.about.name, allowed));
+    }
     let settings = AccessSettings {
         api_keys: typed.get(&all::API_KEYS.about).cloned(),
         api_keys_file: typed.get(&all::API_KEYS_FILE.about).cloned(),
+        jwt_secret_key: valkey::secret(typed, &all::JWT_SECRET_KEY)?,
+        jwt_public_key: typed.get(&all::JWT_PUBLIC_KEY.about).cloned(),
+        jwt_jwks: typed.get(&all::JWT_JWKS.about).cloned(),
+        jwt_issuers: typed.list(&all::JWT_ISSUER, some_text, TEXTS)?,
+        jwt_audiences: typed.list(&all::JWT_AUDIENCE, some_text, TEXTS)?,
         allow_query_token: typed.switch(&all::ALLOW_QUERY_TOKEN)?,
         metrics_auth: typed.switch(&all::METRICS_AUTH)?,
     };
@@ -127,6 +141,10 @@ fn access(typed: &Typed) -> Result<AccessSettings, ConfigError> {
         }
         _ => Ok(settings),
     }
+}
+
+fn some_text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn allowed_hosts(typed: &Typed) -> Result<AllowedHosts, ConfigError> {

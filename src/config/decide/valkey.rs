@@ -152,7 +152,7 @@ fn addresses(typed: &Typed, mode: Mode) -> Result<Vec<(String, u16)>, ConfigErro
 }
 
 /// A text that is not repeated, whatever is wrong with it; `None` if it is empty.
-fn secret(typed: &Typed, setting: &Plain) -> Result<Option<Secret>, ConfigError> {
+pub(super) fn secret(typed: &Typed, setting: &Plain) -> Result<Option<Secret>, ConfigError> {
     match typed.get(&setting.about) {
         Some(given) if given.text.len() > SECRET_BYTES_MAX => Err(ConfigError::Value {
             setting: setting.about.name,
