@@ -12,7 +12,7 @@ pub(crate) const HOST: Plain = Plain {
         "host",
         Group::Server,
         "ADDRESS",
-        "Address to listen on: IPv4, IPv6 or localhost; one that is not loopback needs --insecure-no-auth",
+        "Address to listen on: IPv4, IPv6 or localhost; one that is not loopback needs credentials or --insecure-no-auth",
     ),
     default: "127.0.0.1",
 };
