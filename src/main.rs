@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use pulsar_proxy::cli::{self, Refusal, Start, Surroundings};
+use pulsar_proxy::cli::{self, Refusal, Start, Surroundings, Task};
 use pulsar_proxy::config::Config;
 use pulsar_proxy::logging;
 use pulsar_proxy::server::{self, StartError};
@@ -12,8 +12,9 @@ use pulsar_proxy::server::{self, StartError};
 const EXIT_WRONG_SETTINGS: u8 = 2;
 
 fn main() -> ExitCode {
-    match cli::parse(Surroundings::of_process()) {
-        Ok(start) => serve(start),
+    match cli::parse(&Surroundings::of_process()) {
+        Ok(Task::Serve(start)) => serve(*start),
+        Ok(Task::Print(text)) => print(&text),
         Err(refusal) => refuse(&refusal),
     }
 }
@@ -52,6 +53,16 @@ fn run(config: Config) -> ExitCode {
     }
 }
 
+/// Prints what was asked for. Whoever closed the output does not want it.
+fn print(text: &str) -> ExitCode {
+    let written = writeln!(std::io::stdout(), "{text}");
+    if written.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
 /// Says why there is no server: help and version on stdout, all else on stderr.
 fn refuse(refusal: &Refusal) -> ExitCode {
     match refusal {
@@ -60,8 +71,8 @@ fn refuse(refusal: &Refusal) -> ExitCode {
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_WRONG_SETTINGS))
         }
-        Refusal::Config(error) => {
-            complain(&error.to_string());
+        Refusal::Config(_) | Refusal::Token(_) => {
+            complain(&refusal.to_string());
             ExitCode::from(EXIT_WRONG_SETTINGS)
         }
     }

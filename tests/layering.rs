@@ -84,7 +84,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("service", &["access", "config"]),
     ("config", &[]),
     ("logging", &["config"]),
-    ("cli", &["config"]),
+    ("cli", &["access", "clock", "config", "service"]),
     ("main", &["cli", "config", "logging", "server"]),
     ("lib", &[]),
 ];

@@ -3,6 +3,7 @@
 
 mod files;
 mod machine;
+mod token;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -48,7 +49,16 @@ pub struct Start {
     pub warnings: Vec<String>,
 }
 
-/// Why there is nothing to start.
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Task {
+    /// To serve.
+    Serve(Box<Start>),
+    /// To print this text, and nothing else.
+    Print(String),
+}
+
+/// Why there is nothing to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// Help or version was asked for, or the command line has a flag that does not exist.
@@ -57,21 +67,37 @@ pub enum Refusal {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// There is no token or key to print.
+    #[error("{0}")]
+    Token(String),
 }
 
-/// Reads command line, environment, `.env` and settings file, and decides the settings.
+/// Reads command line, environment, `.env` and settings file, decides the settings, and finds out what is to
+/// be done.
 ///
 /// # Errors
 ///
 /// Help and version, which are no failures ([`clap::Error::exit_code`] says so), and everything that is
 /// wrong with flags, files and settings.
-pub fn parse(surroundings: Surroundings) -> Result<Start, Refusal> {
-    let matches = command().try_get_matches_from(surroundings.arguments)?;
+pub fn parse(surroundings: &Surroundings) -> Result<Task, Refusal> {
+    let matches = command().try_get_matches_from(&surroundings.arguments)?;
+    if let Some(matches) = matches.subcommand_matches("token") {
+        let access = || Ok(decide(surroundings, BTreeMap::new())?.config.access);
+        return token::run(matches, &surroundings.directory, access).map(Task::Print);
+    }
     // `serve` has the flags of the bare program; clap takes them on one side of it only.
     let matches = matches.subcommand_matches("serve").unwrap_or(&matches);
+    let start = decide(surroundings, flags(matches))?;
+    Ok(Task::Serve(Box::new(start)))
+}
+
+fn decide(
+    surroundings: &Surroundings,
+    flags: BTreeMap<&'static str, String>,
+) -> Result<Start, ConfigError> {
     let mut layers = Layers {
-        flags: flags(matches),
-        environment: surroundings.environment,
+        flags,
+        environment: surroundings.environment.clone(),
         dotenv: files::read_dotenv(&surroundings.directory)?,
         file: None,
     };
@@ -94,6 +120,7 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .subcommand(with_settings(serve).after_help(AFTER_HELP))
+        .subcommand(token::command())
 }
 
 const AFTER_HELP: &str = "\
