@@ -39,11 +39,11 @@ impl Bulks {
         mut range: Range<usize>,
         place: impl Fn(usize) -> (usize, usize),
     ) -> Outcome<()> {
-        let mut template = PublishTemplate::new(BULK, self.message_bytes);
+        let mut template = PublishTemplate::new(BULK, self.message_bytes, None);
         while !range.is_empty() {
             let messages = BULK.min(range.len());
             if messages != template.messages() {
-                template = PublishTemplate::new(messages, self.message_bytes);
+                template = PublishTemplate::new(messages, self.message_bytes, None);
             }
             for (index, at) in range.by_ref().take(messages).enumerate() {
                 let (topic, number) = place(at);

@@ -32,6 +32,8 @@ pub(crate) struct Workload {
     pub(crate) messages: usize,
     /// Size of a message as published, in bytes.
     pub(crate) message_bytes: usize,
+    /// What each request is sent with.
+    pub(crate) credential: Option<&'static str>,
     /// Requests without an answer on one connection.
     pub(crate) depth: usize,
     /// Messages published and not yet delivered to all, at most.
@@ -51,6 +53,7 @@ impl Default for Workload {
             mode: Mode::default(),
             messages: 1,
             message_bytes: 256,
+            credential: None,
             depth: 1,
             window: None,
             rate: None,
@@ -120,9 +123,10 @@ impl Engine {
             topics,
             messages,
             message_bytes,
+            credential,
             ..
         } = self.workload;
-        let template = PublishTemplate::new(messages, message_bytes);
+        let template = PublishTemplate::new(messages, message_bytes, credential);
         let own = match topics <= publishers {
             true => vec![index % topics],
             false => (index..topics).step_by(publishers).collect(),

@@ -68,7 +68,7 @@ pub(crate) struct PublishTemplate {
 impl PublishTemplate {
     /// One message for `POST /api/v1/messages`, or several for the bulk route. `message_bytes` is the size of
     /// each message's JSON, at least what the stamp needs.
-    pub(crate) fn new(messages: usize, message_bytes: usize) -> Self {
+    pub(crate) fn new(messages: usize, message_bytes: usize, credential: Option<&str>) -> Self {
         let message = message_json(message_bytes);
         let body = match messages {
             1 => message,
@@ -81,7 +81,8 @@ impl PublishTemplate {
         };
         let bytes = format!(
             "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
+             {}Content-Length: {}\r\n\r\n{body}",
+            credential.map_or_else(String::new, |it| format!("Authorization: Bearer {it}\r\n")),
             body.len()
         )
         .into_bytes();

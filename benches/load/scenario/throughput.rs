@@ -89,6 +89,7 @@ fn closed_loop(common: &Common, connections: usize) -> Workload {
         publishers: connections,
         topics: connections,
         message_bytes: common.body_bytes,
+        credential: common.credential,
         ..Workload::default()
     }
 }
@@ -99,6 +100,7 @@ pub(super) fn saturated(common: &Common, subscribers: usize) -> Workload {
         subscribers,
         messages: 50,
         message_bytes: common.body_bytes,
+        credential: common.credential,
         depth: 4,
         window: Some(1000),
         sample: 16,
@@ -110,6 +112,7 @@ pub(super) fn one_at_a_time(common: &Common, subscribers: usize) -> Workload {
     Workload {
         subscribers,
         message_bytes: common.body_bytes,
+        credential: common.credential,
         window: Some(1),
         ..Workload::default()
     }
