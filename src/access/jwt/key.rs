@@ -1,21 +1,26 @@
 //! Keys that tell whether a token is genuine, each for the algorithms that it is meant for alone.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse,
+};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::api_key::Digest;
+use super::pem;
 
 /// Shortest secret in bytes: as long as the hash of HS256 (RFC 7518 section 3.2).
 const SECRET_BYTES_MIN: usize = 32;
-/// Shortest modulus of an RSA key in bytes (RFC 7518 section 3.3).
-const MODULUS_BYTES_MIN: usize = 256;
-/// Most keys of one set.
-const KEYS_MAX: usize = 100;
+/// Shortest modulus of an RSA key in bits (RFC 7518 section 3.3).
+const MODULUS_BITS_MIN: usize = 2048;
+/// Most keys of one set, or of one PEM text.
+pub(super) const KEYS_MAX: usize = 100;
+/// Longest set in bytes: 100 RSA keys of 16384 bits with their certificates fit.
+const SET_BYTES_MAX: usize = 1 << 20;
 
 const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-const RSA: &[Algorithm] = &[
+pub(super) const RSA: &[Algorithm] = &[
     Algorithm::RS256,
     Algorithm::RS384,
     Algorithm::RS512,
@@ -45,9 +50,12 @@ pub enum KeyError {
     /// A set without a key for signatures.
     #[error("the set has no key for signatures of a kind that is supported")]
     EmptySet,
-    /// A set with more keys than are tried.
-    #[error("the set has more than {KEYS_MAX} keys")]
+    /// A set, or a PEM text, with more keys than are kept.
+    #[error("there are more than {KEYS_MAX} keys")]
     LargeSet,
+    /// A set that is longer than is read.
+    #[error("the set is longer than {SET_BYTES_MAX} bytes")]
+    LongSet,
 }
 
 /// A key that verifies signatures.
@@ -76,45 +84,30 @@ impl VerificationKey {
         if secret.len() < SECRET_BYTES_MIN {
             return Err(KeyError::ShortSecret);
         }
-        Ok(VerificationKey {
-            id: None,
-            algorithms: HMAC.to_vec(),
-            key: DecodingKey::from_secret(secret),
-            fingerprint: Digest::of(secret),
-        })
+        let key = DecodingKey::from_secret(secret);
+        Ok(VerificationKey::new(None, HMAC.to_vec(), key))
     }
 
-    /// The public keys of a PEM text: RSA (RS and PS), P-256, P-384, Ed25519.
+    /// The public keys of a PEM text, alone or in certificates, of which nothing else is looked at: RSA
+    /// (RS and PS), P-256, P-384, Ed25519.
     ///
     /// # Errors
-    /// When one is private, too short, or of another kind, or there is none.
+    /// When one is private, too short, or of another kind, or there is none, or more than 100.
     pub fn pem(text: &str) -> Result<Vec<VerificationKey>, KeyError> {
-        if text.contains("PRIVATE KEY-----") {
-            return Err(KeyError::Private);
-        }
-        let blocks = text.split_inclusive("-----END").filter_map(|part| {
-            let begin = part.find("-----BEGIN ")?;
-            let label = part[begin..]
-                .split("-----")
-                .nth(1)?
-                .strip_prefix("BEGIN ")?;
-            Some(format!("{} {label}-----\n", &part[begin..]))
-        });
-        let keys: Vec<VerificationKey> = blocks
-            .map(|block| of_block(block.as_bytes()))
-            .collect::<Result<_, _>>()?;
-        if keys.is_empty() {
-            Err(KeyError::NoPem)
-        } else {
-            Ok(keys)
-        }
+        let keys = pem::read(text)?.into_iter();
+        Ok(keys
+            .map(|(key, algorithms)| VerificationKey::new(None, algorithms, key))
+            .collect())
     }
 
     /// The keys for signatures of a JSON Web Key Set (RFC 7517); others are left out.
     ///
     /// # Errors
-    /// When it is none, or has no such key, or more than 100 keys.
+    /// When it is none, or has no such key, or more than 100 keys, or more than 1 MiB.
     pub fn jwks(json: &str) -> Result<Vec<VerificationKey>, KeyError> {
+        if json.len() > SET_BYTES_MAX {
+            return Err(KeyError::LongSet);
+        }
         let set: Set<'_> = serde_json::from_str(json).map_err(|_| KeyError::NoSet)?;
         if set.keys.len() > KEYS_MAX {
             return Err(KeyError::LargeSet);
@@ -126,47 +119,54 @@ impl VerificationKey {
             Ok(keys)
         }
     }
-}
 
-fn of_block(block: &[u8]) -> Result<VerificationKey, KeyError> {
-    let key = DecodingKey::from_rsa_pem(block)
-        .or_else(|_| DecodingKey::from_ec_pem(block))
-        .or_else(|_| DecodingKey::from_ed_pem(block))
-        .map_err(|_| KeyError::NoPem)?;
-    let algorithms = match (key.family(), key.kind()) {
-        (AlgorithmFamily::Rsa, kind) if bytes_of(kind) < MODULUS_BYTES_MIN => {
-            return Err(KeyError::ShortRsa);
+    fn new(id: Option<&str>, algorithms: Vec<Algorithm>, key: DecodingKey) -> VerificationKey {
+        VerificationKey {
+            id: id.map(Box::from),
+            algorithms,
+            fingerprint: fingerprint(key.kind()),
+            key,
         }
-        (AlgorithmFamily::Rsa, _) => RSA.to_vec(),
-        (AlgorithmFamily::Ec, kind) => match bytes_of(kind) {
-            // A point that is not compressed: a byte and two coordinates.
-            65 => vec![Algorithm::ES256],
-            97 => vec![Algorithm::ES384],
-            _ => return Err(KeyError::NoPem),
-        },
-        (AlgorithmFamily::Ed, _) => vec![Algorithm::EdDSA],
-        _ => return Err(KeyError::NoPem),
-    };
-    Ok(VerificationKey {
-        id: None,
-        algorithms,
-        key,
-        fingerprint: Digest::of(block),
-    })
+    }
 }
 
-/// The modulus of an RSA key, or what is little more; the point of another.
-fn bytes_of(kind: &DecodingKeyKind) -> usize {
-    match kind {
-        DecodingKeyKind::SecretOrDer(bytes) => bytes.len(),
-        DecodingKeyKind::RsaModulusExponent { n, .. } => n.len(),
+/// The same for the same key, however it was written down: what rests on a key must outlive a new
+/// edition of the file or set that it came with.
+fn fingerprint(key: &DecodingKeyKind) -> Digest {
+    match key {
+        DecodingKeyKind::SecretOrDer(bytes) => Digest::of(bytes),
+        DecodingKeyKind::RsaModulusExponent { n, e } => {
+            Digest::of(&[&n.len().to_be_bytes(), n.as_slice(), e].concat())
+        }
     }
+}
+
+/// An RSA key of these two numbers, the highest byte first.
+pub(super) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<DecodingKey, KeyError> {
+    let (modulus, exponent) = (without_zeros(modulus), without_zeros(exponent));
+    let unused = modulus
+        .first()
+        .map_or(0, |byte| byte.leading_zeros() as usize);
+    if 8 * modulus.len() - unused < MODULUS_BITS_MIN {
+        return Err(KeyError::ShortRsa);
+    }
+    Ok(DecodingKey::from_rsa_raw_components(modulus, exponent))
+}
+
+fn without_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    &number[zeros..]
 }
 
 fn of_jwk(raw: &RawValue) -> Option<VerificationKey> {
     let jwk: Jwk = serde_json::from_str(raw.get()).ok()?;
     let common = &jwk.common;
     if !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {
+        return None;
+    }
+    // RFC 7517 section 4.3.
+    let operations = common.key_operations.as_deref();
+    if operations.is_some_and(|all| !all.contains(&KeyOperations::Verify)) {
         return None;
     }
     let meant_for = match &jwk.algorithm {
@@ -187,20 +187,30 @@ fn of_jwk(raw: &RawValue) -> Option<VerificationKey> {
         None => meant_for,
     };
     let key = DecodingKey::from_jwk(&jwk).ok()?;
-    let bytes_min = match key.family() {
-        AlgorithmFamily::Rsa => MODULUS_BYTES_MIN,
-        AlgorithmFamily::Hmac => SECRET_BYTES_MIN,
-        _ => 0,
+    let key = match (key.kind(), algorithms[0]) {
+        (DecodingKeyKind::RsaModulusExponent { n, e }, _) => rsa(n, e).ok()?,
+        (DecodingKeyKind::SecretOrDer(bytes), algorithm) => {
+            is_sized(bytes.len(), algorithm).then_some(key)?
+        }
     };
-    (bytes_of(key.kind()) >= bytes_min).then(|| VerificationKey {
-        id: common.key_id.as_deref().map(Box::from),
-        algorithms,
-        key,
-        fingerprint: Digest::of(raw.get().as_bytes()),
-    })
+    let id = common.key_id.as_deref();
+    Some(VerificationKey::new(id, algorithms, key))
+}
+
+/// Whether a secret is long enough, and a point as long as those of its curve.
+fn is_sized(bytes: usize, algorithm: Algorithm) -> bool {
+    match algorithm {
+        Algorithm::ES256 => bytes == 65,
+        Algorithm::ES384 => bytes == 97,
+        Algorithm::EdDSA => bytes == 32,
+        _ => bytes >= SECRET_BYTES_MIN,
+    }
 }
 
 /// Both are written as RFC 7518 section 3.1 names them.
 fn is_named(algorithm: Algorithm, named: KeyAlgorithm) -> bool {
     format!("{algorithm:?}") == named.to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 mod claims;
 mod key;
+mod pem;
 mod verifier;
 
 pub use key::{KeyError, VerificationKey};
