@@ -23,6 +23,7 @@ fuzz_target!(|text: &str| {
         Ok(Command::Unsubscribe { topics }) => assert!(!topics.is_empty()),
         Ok(Command::Ack { ids, .. }) => assert!((1..=ACK_IDS_MAX + 1).contains(&ids.len())),
         Ok(Command::Nack { delay, .. }) => assert!(delay <= 3_600_000_000),
+        Ok(Command::Auth { token }) => assert!(!token.is_empty()),
         Ok(Command::Ping) => {}
         Err(error) => answered(&error),
     }
