@@ -52,6 +52,7 @@
 //! | [`idempotency`] | first answers to publish requests that a client may repeat |
 //! | [`fanout`] | mailboxes and doorbells between workers, inboxes for what other threads answer |
 //! | [`valkey`] | the tier behind memory: messages and consumers on Valkey, by threads of its own |
+//! | [`tls`] | certificates from files, and TLS between a socket and what is said on it |
 //! | [`spool`] | publications in a local file while the store that they are for is away |
 //! | [`worker`] | the loop; the only code that does I/O with clients |
 //! | [`service`] | files that are read beside the workers |
@@ -78,6 +79,7 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod spool;
+pub mod tls;
 pub mod topic;
 pub mod valkey;
 pub mod worker;

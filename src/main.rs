@@ -37,8 +37,11 @@ fn run(config: Config) -> ExitCode {
     let workers = config.workers;
     match server::start(config) {
         Ok(server) => {
+            let addresses = server.addresses();
             tracing::info!(
-                address = %server.address(),
+                address = %addresses.main,
+                tls_address = addresses.tls.map(tracing::field::display),
+                unix_socket = addresses.local.as_ref().map(|it| tracing::field::display(it.display())),
                 workers,
                 version = env!("CARGO_PKG_VERSION"),
                 "listening"

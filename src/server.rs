@@ -1,7 +1,11 @@
 //! Starting and stopping: who talks to whom, in one place.
 
+mod listen;
+
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -12,29 +16,31 @@ use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::access::{Authority, Trust};
 use crate::api::origin::AccessPolicy;
 use crate::clock::Clock;
-use crate::config::{AllowedHosts, Config, ConfigError, HTTP_CONNECTIONS_RESERVED};
+use crate::config::{
+    AllowedHosts, Config, ConfigError, Given, HTTP_CONNECTIONS_RESERVED, TlsSettings, UnixSocket,
+};
 use crate::fanout::{self, mailbox};
 use crate::idempotency::Idempotency;
 use crate::moment::micros;
 use crate::service;
+use crate::tls::{Certificate, TlsFiles};
 use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicName, TopicStore, WorkerIndex};
 use crate::valkey::consumers::ConsumerTerms;
 use crate::valkey::{KeepLimits, Post, Valkey};
-use crate::worker::{Lifecycle, Peers, Places, Shared, Stage, Worker, WorkerState};
+use crate::worker::{Lifecycle, Listener, Peers, Places, Shared, Stage, Worker, WorkerState};
 
 /// Items that a mailbox holds; when it is full the receiver looks at all its topics.
 const MAILBOX_ITEMS: usize = 512;
 
-/// Connections that the kernel holds for a worker; it caps this at `net.core.somaxconn`.
-const LISTEN_BACKLOG: i32 = 4096;
-
 /// Descriptors that are not connections: listeners, selectors, wakers, the log.
 const DESCRIPTORS_OF_OURS: u64 = 64;
+
+/// Time between two looks at files that may have been replaced.
+const FILES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time for the workers to notice that the end has come.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -50,6 +56,14 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// The socket in the file system cannot be made.
+    #[error("cannot listen on {}: {error}", path.display())]
+    BindLocal {
+        /// The configured path.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// A setting breaks a rule that only the part it is for knows.
     #[error(transparent)]
     Settings(#[from] ConfigError),
@@ -61,11 +75,22 @@ pub enum StartError {
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
+    addresses: Addresses,
     shared: Arc<Shared>,
     wakers: Arc<[Waker]>,
     events: Receiver<Event>,
     running: usize,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// For HTTP, or HTTPS if there is a certificate and no other port for it.
+    pub main: SocketAddr,
+    /// For HTTPS beside that.
+    pub tls: Option<SocketAddr>,
+    /// For HTTP within the machine.
+    pub local: Option<PathBuf>,
 }
 
 /// What the main thread waits for.
@@ -91,11 +116,8 @@ pub fn start(config: Config) -> Result<Server, StartError> {
     let dead_letter_topic = dead_letter_topic(&config)?;
     let trust = service::load(&config.access)?;
     raise_descriptor_limit(&config);
-    let listeners = listen(config.address(), config.workers).map_err(|error| StartError::Bind {
-        address: config.address(),
-        error,
-    })?;
-    let address = listeners[0].local_addr()?;
+    let tls = config.tls.as_ref().map(certificate).transpose()?;
+    let (addresses, listeners) = listen(&config)?;
     let workers = config.workers;
     let polls = (0..workers)
         .map(|_| Poll::new())
@@ -105,7 +127,12 @@ pub fn start(config: Config) -> Result<Server, StartError> {
         .map(Worker::waker)
         .collect::<io::Result<Vec<_>>>()?
         .into();
-    let shared = Arc::new(build_shared(config, dead_letter_topic, trust, &wakers)?);
+    let shared = Arc::new(build_shared(
+        config,
+        dead_letter_topic,
+        (trust, tls),
+        &wakers,
+    )?);
     let (tell, events) = mpsc::channel();
     hear_signals(tell.clone())?;
     let parts = polls
@@ -113,12 +140,12 @@ pub fn start(config: Config) -> Result<Server, StartError> {
         .zip(listeners)
         .zip(connect(&shared, &wakers))
         .enumerate();
-    for (index, ((poll, listener), peers)) in parts {
+    for (index, ((poll, listeners), peers)) in parts {
         let worker = Worker::new(
             index as WorkerIndex,
             Arc::clone(&shared),
             poll,
-            listener,
+            listeners,
             peers,
         )?;
         let tell = tell.clone();
@@ -130,7 +157,7 @@ pub fn start(config: Config) -> Result<Server, StartError> {
             })?;
     }
     Ok(Server {
-        address,
+        addresses,
         shared,
         wakers,
         events,
@@ -140,8 +167,8 @@ pub fn start(config: Config) -> Result<Server, StartError> {
 
 impl Server {
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// Serves until a signal comes, then stops without haste: `/ready` says no, after a while
@@ -173,6 +200,10 @@ impl Server {
         if let Some(valkey) = &self.shared.valkey {
             valkey.stop(END_TIMEOUT);
         }
+        if let Some(path) = &self.addresses.local {
+            // Whoever starts a server there next finds that nobody listens, and removes it.
+            let _ = fs::remove_file(path);
+        }
         tracing::info!("stopped");
         if failed {
             ExitCode::FAILURE
@@ -184,7 +215,8 @@ impl Server {
     /// Waits for the first signal, or for a worker that fails.
     fn wait_for_end(&mut self) -> Result<(), ()> {
         loop {
-            match self.events.recv() {
+            match self.events.recv_timeout(FILES_INTERVAL) {
+                Err(RecvTimeoutError::Timeout) => self.follow_files(),
                 Ok(Event::Signal(SIGHUP)) => self.reload(),
                 Ok(Event::Signal(signal)) => {
                     tracing::info!(signal, "stopping");
@@ -199,7 +231,7 @@ impl Server {
                     return Err(());
                 }
                 // The workers hold the other end as long as they run.
-                Err(_) => return Err(()),
+                Err(RecvTimeoutError::Disconnected) => return Err(()),
             }
         }
     }
@@ -231,7 +263,24 @@ impl Server {
                 tracing::info!("SIGHUP: credentials read again");
             }
             (_, Err(error)) => tracing::error!("SIGHUP: credentials stay as they were: {error}"),
-            _ => tracing::info!("SIGHUP: nothing to reload"),
+            _ => {}
+        }
+        self.reload_certificate();
+    }
+
+    /// Looks whether the certificate's files have been replaced.
+    fn follow_files(&self) {
+        let tls = self.shared.tls.as_ref();
+        if tls.is_some_and(Certificate::has_changed) {
+            self.reload_certificate();
+        }
+    }
+
+    fn reload_certificate(&self) {
+        match self.shared.tls.as_ref().map(Certificate::reload) {
+            Some(Ok(())) => tracing::info!("the certificate was read again"),
+            Some(Err(error)) => tracing::error!("the certificate stays as it was: {error}"),
+            None => {}
         }
     }
 
@@ -248,6 +297,50 @@ impl Server {
     }
 }
 
+fn certificate(settings: &TlsSettings) -> Result<Certificate, ConfigError> {
+    let path = |given: &Given| PathBuf::from(&given.text);
+    let opened = Certificate::open(TlsFiles {
+        certificate: path(&settings.certificate),
+        key: path(&settings.key),
+        client_authorities: settings.client_authorities.as_ref().map(path),
+    });
+    opened.map_err(|error| ConfigError::Credentials(format!("tls-cert: {error}")))
+}
+
+/// Binds everything; the listeners of each worker.
+fn listen(config: &Config) -> Result<(Addresses, Vec<Vec<Listener>>), StartError> {
+    let tls_port = config.tls.as_ref().and_then(|tls| tls.port);
+    let is_main_plain = config.tls.is_none() || tls_port.is_some();
+    let as_main = if is_main_plain {
+        Listener::Plain
+    } else {
+        Listener::Tls
+    };
+    let mut all: Vec<Vec<Listener>> = (0..config.workers).map(|_| Vec::new()).collect();
+    let mut bind = |port, listener: fn(TcpListener) -> Listener| {
+        let address = SocketAddr::new(config.host, port);
+        let bound = listen::tcp(address, config.workers);
+        let bound = bound.map_err(|error| StartError::Bind { address, error })?;
+        let address = bound[0].local_addr()?;
+        for (listeners, socket) in all.iter_mut().zip(bound) {
+            listeners.push(listener(socket));
+        }
+        Ok::<SocketAddr, StartError>(address)
+    };
+    let main = bind(config.port, as_main)?;
+    let tls = tls_port.map(|port| bind(port, Listener::Tls)).transpose()?;
+    if let Some(UnixSocket { path, mode }) = &config.unix_socket {
+        let bound = listen::local(path, *mode, config.workers);
+        let path = path.clone();
+        let bound = bound.map_err(|error| StartError::BindLocal { path, error })?;
+        for (listeners, socket) in all.iter_mut().zip(bound) {
+            listeners.push(Listener::Local(socket));
+        }
+    }
+    let local = config.unix_socket.as_ref().map(|it| it.path.clone());
+    Ok((Addresses { main, tls, local }, all))
+}
+
 fn dead_letter_topic(config: &Config) -> Result<Option<TopicName>, ConfigError> {
     let Some(given) = &config.dead_letter_topic else {
         return Ok(None);
@@ -261,7 +354,7 @@ fn dead_letter_topic(config: &Config) -> Result<Option<TopicName>, ConfigError> 
 fn build_shared(
     config: Config,
     dead_letter_topic: Option<TopicName>,
-    trust: Option<Trust>,
+    (trust, tls): (Option<Trust>, Option<Certificate>),
     wakers: &Arc<[Waker]>,
 ) -> Result<Shared, StartError> {
     let mut epoch = [0; 4];
@@ -324,6 +417,7 @@ fn build_shared(
         // Behind credentials a page that rebinds a name finds nothing without one.
         access: AccessPolicy::new(config.host.is_loopback() && trust.is_none(), origins, hosts),
         authority: trust.map(Authority::new).map(Arc::new),
+        tls,
         store,
         valkey,
         consumer_terms,
@@ -364,39 +458,6 @@ fn connect(shared: &Shared, wakers: &Arc<[Waker]>) -> Vec<Peers> {
         }
     }
     peers
-}
-
-/// One listener a worker on the same address; the kernel spreads connections over them.
-fn listen(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
-    if address.port() != 0 {
-        // Sharing the port would let a second server in unnoticed: this bind does not share.
-        let probe = socket(address)?;
-        probe.bind(&address.into())?;
-    }
-    let mut listeners = Vec::with_capacity(workers);
-    let mut address = address;
-    for _ in 0..workers {
-        let socket = socket(address)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(LISTEN_BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(socket.into());
-        // The first one chooses where the others follow.
-        address = listener.local_addr()?;
-        listeners.push(listener);
-    }
-    Ok(listeners)
-}
-
-fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    Ok(socket)
 }
 
 fn hear_signals(tell: Sender<Event>) -> io::Result<()> {

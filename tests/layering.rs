@@ -16,6 +16,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("idempotency", &["moment"]),
     ("clock", &["moment"]),
     ("spool", &["moment"]),
+    ("tls", &[]),
     ("access", &["moment", "topic"]),
     ("api", &["http", "moment", "topic", "ws"]),
     (
@@ -59,6 +60,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "metrics",
             "moment",
             "session",
+            "tls",
             "topic",
             "valkey",
             "ws",
@@ -76,6 +78,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "metrics",
             "moment",
             "service",
+            "tls",
             "topic",
             "valkey",
             "worker",
@@ -92,7 +95,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 /// What stands for the world outside, and the only parts and files that may name it. All else is a
 /// function of its arguments, time included.
 const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
-    ("the selector", &["mio"], &["worker", "server.rs"]),
+    ("the selector", &["mio"], &["worker", "server.rs", "server"]),
     (
         "sockets",
         &[
@@ -104,7 +107,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "UnixListener",
             "UnixStream",
         ],
-        &["worker", "server.rs"],
+        &["worker", "server.rs", "server"],
     ),
     ("signals", &["signal_hook"], &["server.rs"]),
     (
@@ -133,6 +136,10 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "metrics/process.rs",
             "service",
             "spool",
+            "tls/certificate.rs",
+            "tls/load.rs",
+            "server.rs",
+            "server",
             "valkey/connect.rs",
         ],
     ),

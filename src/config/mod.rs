@@ -18,6 +18,7 @@ mod valkey;
 mod value;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use catalogue::SETTINGS;
@@ -124,6 +125,11 @@ pub struct Config {
     /// Bytes that wait for one connection; at least [`message_bytes_max`](Self::message_bytes_max).
     pub outbox_bytes_max: usize,
 
+    /// Certificates; `None` without TLS.
+    pub tls: Option<TlsSettings>,
+    /// Where to listen in the file system as well.
+    pub unix_socket: Option<UnixSocket>,
+
     /// Which credentials are asked for.
     pub access: AccessSettings,
     /// Whether the operator allowed to listen on any address without credentials.
@@ -151,6 +157,28 @@ impl Config {
     pub fn message_bytes_max(&self) -> usize {
         self.max_message_size + ENVELOPE_BYTES_MAX
     }
+}
+
+/// TLS to clients. Files are not opened yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// PEM file of the certificate and those behind it, as typed.
+    pub certificate: Given,
+    /// PEM file of its private key, as typed.
+    pub key: Given,
+    /// PEM file of the authorities of clients, as typed; without one, clients show no certificate.
+    pub client_authorities: Option<Given>,
+    /// The port for HTTPS if the main one stays plain.
+    pub port: Option<u16>,
+}
+
+/// A socket in the file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixSocket {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its permissions, as in `chmod`.
+    pub mode: u32,
 }
 
 /// Which credentials are asked for. Files are not opened yet.

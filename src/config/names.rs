@@ -7,15 +7,12 @@ use super::typed::Layers;
 
 /// Settings of later versions. Whoever sets one expects something that this version does not do; a
 /// start that swallowed it would surprise them when it matters.
-const LATER_NAMES: [&str; 9] = [
+const LATER_NAMES: [&str; 6] = [
     "BOOTSTRAP_ADMIN_EMAIL",
     "BOOTSTRAP_ADMIN_PASSWORD",
     "BOOTSTRAP_ADMIN_USERNAME",
     "PROXY_PROTOCOL",
     "RELAY",
-    "TLS_CERT",
-    "TLS_CLIENT_CA",
-    "TLS_KEY",
     "TRUSTED_PROXIES",
 ];
 

@@ -124,8 +124,8 @@ impl Worker {
         if let Some(caller) = ticket.rights().caller() {
             return Some(caller.identity.to_string());
         }
-        let peer = self.connections.get(key)?.socket.peer_addr();
+        let client = self.connections.get(key)?.stream.client();
         // A peer that has gone gets no answer either.
-        Some(peer.map_or_else(|_| String::new(), |peer| peer.ip().to_string()))
+        Some(client.map_or_else(String::new, |client| client.to_string()))
     }
 }

@@ -5,11 +5,6 @@
 //!   doom ────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
-use std::net::Shutdown;
-use std::time::Duration;
-
-use socket2::SockRef;
-
 use super::Worker;
 use super::connection::{Connection, InputEnd};
 use super::slots::ConnectionKey;
@@ -152,7 +147,7 @@ impl Worker {
             return;
         }
         let reason = connection.close_reason();
-        let is_shut = connection.socket.shutdown(Shutdown::Write).is_ok();
+        let is_shut = connection.stream.shut_down().is_ok();
         if !is_shut || connection.marks.input_end == InputEnd::Read {
             Worker::doom(&mut self.doomed, connection, key, reason);
             return;
@@ -189,13 +184,11 @@ impl Worker {
                 .store
                 .budget()
                 .adjust(connection.charged as usize, 0);
-            if connection.has_outbox() {
-                // What it did not read must not linger in the kernel. A socket that cannot be told
-                // so is closed all the same.
-                let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
+            if connection.has_outbox() || connection.stream.has_unsent() {
+                // What it did not read must not linger in the kernel.
+                connection.stream.forget_unread();
             }
-            // Closing takes it out of the selector all the same.
-            let _ = self.poll.registry().deregister(&mut connection.socket);
+            connection.stream.deregister(self.poll.registry());
             self.acceptor.descriptor_freed();
         }
     }

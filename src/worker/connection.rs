@@ -2,11 +2,11 @@
 
 use std::io::{self, IoSlice, Write};
 
-use mio::net::TcpStream;
 use smallvec::SmallVec;
 
 use super::deadlines::Scheduled;
 use super::outbox::{ANSWER_BYTES_MAX, Flushed, Outbox};
+use super::stream::Stream;
 use super::subscriptions::{Moved, SubscriptionRef};
 use crate::session::Session;
 use crate::topic::{DeliveryKind, Gap, Message, TopicName};
@@ -18,7 +18,7 @@ const HELD_BEHIND_POLL_MAX: usize = 64 * 1024;
 /// A connection of one worker, which it never leaves. Idle, it owns no buffers.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) socket: TcpStream,
+    pub(super) stream: Stream,
     pub(super) session: Session,
     /// Bytes that have come and were not enough, or are not to be looked at yet.
     #[expect(
@@ -110,9 +110,9 @@ pub(super) enum Accepted {
 
 impl Connection {
     /// A connection that has just been accepted.
-    pub(super) fn new(socket: TcpStream, session: Session) -> Connection {
+    pub(super) fn new(stream: Stream, session: Session) -> Connection {
         Connection {
-            socket,
+            stream,
             session,
             input: None,
             outbox: None,
@@ -184,7 +184,7 @@ impl Connection {
         let input = self.input.as_ref().map_or(0, |input| input.capacity());
         let waiting = self.outbox.as_ref();
         let waiting = waiting.map_or(0, |waiting| waiting.outbox.private_bytes());
-        input + self.session.held_bytes() + waiting
+        input + self.session.held_bytes() + waiting + self.stream.held_bytes()
     }
 
     /// Sends answer bytes, or queues what the socket does not take.
@@ -195,7 +195,7 @@ impl Connection {
         let sent = if self.has_outbox() {
             0
         } else {
-            write_some(&mut self.socket, bytes)?
+            write_some(&mut self.stream, bytes)?
         };
         if sent < bytes.len() {
             self.waiting(now_micros).push_answer(bytes, sent);
@@ -298,7 +298,7 @@ impl Connection {
     ) -> io::Result<(usize, Accepted)> {
         debug_assert!(!self.has_outbox() && frames.len() == slices.len());
         let sent = loop {
-            match self.socket.write_vectored(slices) {
+            match self.stream.write_vectored(slices) {
                 Ok(sent) => break sent,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break 0,
@@ -331,19 +331,23 @@ impl Connection {
     /// # Errors
     /// Those of the socket.
     pub(super) fn flush(&mut self, now_micros: u64) -> io::Result<Flushed> {
-        let Some(waiting) = &mut self.outbox else {
-            return Ok(Flushed {
-                bytes: 0,
-                is_empty: true,
-            });
+        let pushed = self.stream.push()?;
+        let mut flushed = Flushed {
+            bytes: 0,
+            is_empty: true,
         };
-        let flushed = waiting.outbox.flush(&mut self.socket)?;
-        if flushed.bytes > 0 {
-            waiting.progressed_at = now_micros;
+        if let Some(waiting) = &mut self.outbox {
+            flushed = waiting.outbox.flush(&mut self.stream)?;
+            if pushed + flushed.bytes > 0 {
+                waiting.progressed_at = now_micros;
+            }
+        }
+        if pushed + flushed.bytes > 0 {
             self.session.progressed(now_micros);
         }
         if flushed.is_empty {
             self.outbox = None;
+            flushed.is_empty = !self.stream.has_unsent();
         }
         Ok(flushed)
     }
@@ -380,7 +384,7 @@ impl Connection {
     }
 }
 
-fn write_some(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+fn write_some(socket: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
     let mut sent = 0;
     while sent < bytes.len() {
         match socket.write(&bytes[sent..]) {

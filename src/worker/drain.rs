@@ -58,7 +58,7 @@ impl Worker {
     fn begin_drain(&mut self) {
         // Who is in the queue would be reset when the listener closes. Others may come as fast as
         // these are taken, so it ends with what a queue holds.
-        self.acceptor.ready();
+        self.acceptor.all_ready();
         for _ in 0..ACCEPT_TURNS_MAX {
             self.accept();
         }

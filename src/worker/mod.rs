@@ -43,6 +43,7 @@ mod requests;
 mod seats;
 mod shared;
 mod slots;
+mod stream;
 mod streams;
 mod subscriptions;
 mod timers;
@@ -55,7 +56,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::net::TcpListener;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::access::Gate;
@@ -67,7 +67,7 @@ use crate::session::{CloseReason, Stored};
 use crate::topic::{Claims, Epoch, LocalTopic, Message, Outcome, WorkerIndex};
 use crate::valkey::Mail;
 
-use accept::{Acceptor, LISTENER};
+use accept::Acceptor;
 use answers::Answers;
 use connection::Connection;
 use deadlines::Deadlines;
@@ -82,10 +82,11 @@ use seats::Seats;
 use slots::{ConnectionKey, Slots};
 use subscriptions::Subscriptions;
 
+pub use accept::Listener;
 pub use shared::{Lifecycle, Places, Shared, Stage, WorkerState};
 
 /// The token of the waker; connections never have it.
-const WAKER: Token = Token(usize::MAX - 1);
+const WAKER: Token = Token(usize::MAX);
 
 /// Events taken from the selector at once.
 const EVENTS_PER_TURN: usize = 1024;
@@ -182,19 +183,19 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker that will serve `listener`. `poll` is the selector that the waker of this worker in
+    /// A worker that will serve `listeners`. `poll` is the selector that the waker of this worker in
     /// `peers` belongs to.
     ///
     /// # Errors
-    /// When the selector refuses the listener.
+    /// When the selector refuses a listener.
     pub fn new(
         index: WorkerIndex,
         shared: Arc<Shared>,
         poll: Poll,
-        listener: TcpListener,
+        listeners: Vec<Listener>,
         peers: Peers,
     ) -> io::Result<Worker> {
-        let acceptor = Acceptor::new(listener, poll.registry())?;
+        let acceptor = Acceptor::new(listeners, poll.registry())?;
         let now = shared.clock.now();
         let config = &shared.config;
         Ok(Worker {
@@ -346,7 +347,7 @@ impl Worker {
     fn on_event(&mut self, event: &Event) {
         match event.token() {
             WAKER => {}
-            LISTENER => self.acceptor.ready(),
+            token if self.acceptor.ready(token) => {}
             token => {
                 let key = ConnectionKey::from_token(token);
                 if event.is_writable() {

@@ -1,16 +1,14 @@
 //! From sockets to sessions: accept, read, feed.
 
-use std::io::{self, Read};
-
-use mio::Interest;
-use mio::net::TcpStream;
+use std::io;
 
 use super::Worker;
-use super::accept::Accepted;
+use super::accept::{Accepted, Guest};
 use super::connection::{Connection, InputEnd, Kind};
 use super::outbox::ANSWER_BYTES_MAX;
 use super::shared::Place;
 use super::slots::ConnectionKey;
+use super::stream::Stream;
 use crate::session::{CloseReason, Session};
 
 /// Bytes of one read.
@@ -36,7 +34,7 @@ impl Worker {
         self.acceptor.resume(self.now.monotonic_micros);
         for _ in 0..self.acceptor.budget() {
             match self.acceptor.accept(self.now.monotonic_micros) {
-                Accepted::Connection(socket) => self.welcome(socket),
+                Accepted::Connection(guest) => self.welcome(guest),
                 Accepted::Nobody => return,
                 Accepted::OutOfDescriptors => {
                     self.metrics.accept_paused();
@@ -46,11 +44,11 @@ impl Worker {
         }
     }
 
-    fn welcome(&mut self, socket: TcpStream) {
-        // Nagle's algorithm would hold small frames back; where it cannot be turned off (the peer
-        // has gone already) the next read tells.
-        let _ = socket.set_nodelay(true);
+    fn welcome(&mut self, guest: Guest) {
         self.metrics.accepted();
+        let Some(stream) = self.stream_of(guest) else {
+            return;
+        };
         let place = self.shared.places.enter();
         let is_crowded = self.connections.len()
             > self.shared.config.http_connections_max
@@ -59,16 +57,15 @@ impl Worker {
         let session = Session::new(self.now.monotonic_micros);
         let key = self
             .connections
-            .insert_with(|_| Connection::new(socket, session));
+            .insert_with(|_| Connection::new(stream, session));
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
         if place == Place::Reserved {
             connection.marks.kind = Kind::Reserved;
         }
-        let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
-        let registered = registry.register(&mut connection.socket, key.token(), interest);
+        let registered = connection.stream.register(registry, key.token());
         if registered.is_err() || is_crowded {
             Worker::doom(&mut self.doomed, connection, key, CloseReason::Limit);
         } else if place == Place::Turned {
@@ -77,6 +74,17 @@ impl Worker {
             self.carry_out(key, turn);
         }
         self.settle(key);
+    }
+
+    fn stream_of(&self, guest: Guest) -> Option<Stream> {
+        match guest {
+            Guest::Plain(socket) => Some(Stream::plain(socket)),
+            Guest::Local(socket) => Some(Stream::local(socket)),
+            Guest::Tls(socket) => {
+                let config = self.shared.tls.as_ref()?.config();
+                Stream::plain(socket).with_tls(config).ok()
+            }
+        }
     }
 
     /// The peer sends no more, or the connection is broken: reading tells.
@@ -175,7 +183,8 @@ impl Worker {
         if marks.is_doomed || marks.input_end == InputEnd::Read || marks.reads_again {
             return false;
         }
-        if connection.owes_last_word() {
+        let is_handshaking = connection.stream.is_handshaking();
+        if connection.owes_last_word() && !is_handshaking {
             // Reading goes on when that has been written: see `end_output`.
             return false;
         }
@@ -192,7 +201,13 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
-        match connection.socket.read(buffer) {
+        let result = connection.stream.read(buffer);
+        let has_more = connection.stream.has_more();
+        if is_handshaking && !connection.stream.is_handshaking() {
+            // What was said before is sent now.
+            self.touch(key);
+        }
+        match result {
             Ok(0) => {
                 self.end_of_input(key);
                 false
@@ -201,11 +216,14 @@ impl Worker {
                 self.metrics.bytes_received(count as u64);
                 self.feed(key, &mut buffer[..count]);
                 // A short read has emptied the socket, and the end of input tells of itself.
-                count == buffer.len() || marks.input_end == InputEnd::HungUp
+                count == buffer.len() || has_more || marks.input_end == InputEnd::HungUp
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => has_more,
             Err(_) => {
+                let Some(connection) = self.connections.get_mut(key) else {
+                    return false;
+                };
                 Worker::doom(&mut self.doomed, connection, key, CloseReason::Gone);
                 false
             }

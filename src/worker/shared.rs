@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::fanout::Doorbell;
 use crate::idempotency::Idempotency;
 use crate::metrics::WorkerMetrics;
+use crate::tls::Certificate;
 use crate::topic::{TopicName, TopicStore};
 use crate::valkey::consumers::ConsumerTerms;
 use crate::valkey::{Post, Valkey};
@@ -24,6 +25,8 @@ pub struct Shared {
     pub config: Config,
     /// Whom the server trusts; `None` where no credentials are asked for.
     pub authority: Option<Arc<Authority>>,
+    /// What TLS connections begin with; `None` where there are none.
+    pub tls: Option<Certificate>,
     /// Which origins and hosts are served.
     pub access: AccessPolicy,
     /// All messages.

@@ -76,8 +76,8 @@ impl Worker {
         match rights.caller() {
             Some(caller) => Some(idempotency::Caller::named(&caller.identity)),
             None => {
-                let peer = self.connections.get(key)?.socket.peer_addr().ok()?;
-                Some(idempotency::Caller::from(peer.ip()))
+                let client = self.connections.get(key)?.stream.client()?;
+                Some(idempotency::Caller::from(client))
             }
         }
     }

@@ -49,9 +49,15 @@ const _: () = assert!(10 + 255 * 4 + 34 + 27 + 87 <= ENVELOPE_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= u64::BITS as usize);
 
 /// Every setting, in the order of `--help` and the README.
-pub(crate) static SETTINGS: [&dyn Declared; 72] = [
+pub(crate) static SETTINGS: [&dyn Declared; 78] = [
     &HOST,
     &PORT,
+    &UNIX_SOCKET,
+    &UNIX_SOCKET_MODE,
+    &TLS_CERT,
+    &TLS_KEY,
+    &TLS_CLIENT_CA,
+    &TLS_PORT,
     &WORKERS,
     &APP_NAME,
     &CONFIG,

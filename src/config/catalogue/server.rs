@@ -30,6 +30,70 @@ pub(crate) const PORT: Fixed<Count> = Fixed::new(
     Count(65_535),
 );
 
+pub(crate) const UNIX_SOCKET: Plain = Plain {
+    about: About::new(
+        "unix-socket",
+        Group::Server,
+        "FILE",
+        "Unix socket to listen on as well, for processes of the same machine",
+    ),
+    default: "",
+};
+
+pub(crate) const UNIX_SOCKET_MODE: Plain = Plain {
+    about: About::new(
+        "unix-socket-mode",
+        Group::Server,
+        "OCTAL",
+        "Permissions of that socket as in chmod; who may write to it may connect",
+    ),
+    default: "660",
+};
+
+pub(crate) const TLS_CERT: Plain = Plain {
+    about: About::new(
+        "tls-cert",
+        Group::Server,
+        "FILE",
+        "PEM file of the certificate for HTTPS and those behind it; read again on SIGHUP and when it \
+         changes",
+    ),
+    default: "",
+};
+
+pub(crate) const TLS_KEY: Plain = Plain {
+    about: About::new(
+        "tls-key",
+        Group::Server,
+        "FILE",
+        "PEM file of the private key of that certificate; read again with it",
+    ),
+    default: "",
+};
+
+pub(crate) const TLS_CLIENT_CA: Plain = Plain {
+    about: About::new(
+        "tls-client-ca",
+        Group::Server,
+        "FILE",
+        "PEM file of the authorities of which each HTTPS client must show a certificate; read again with it",
+    ),
+    default: "",
+};
+
+/// Without it there is one port, and nobody talks to it in plain text by mistake.
+pub(crate) const TLS_PORT: Computed<Count> = Computed::new(
+    About::new(
+        "tls-port",
+        Group::Server,
+        "NUMBER",
+        "TCP port for HTTPS, while that of --port stays plain; 0 lets the system choose",
+    ),
+    "none: with a certificate, --port is for HTTPS",
+    Count(0),
+    Count(65_535),
+);
+
 /// One thread per core: each is a loop that is never idle under load.
 pub(crate) const WORKERS: Computed<Count> = Computed::new(
     About::new("workers", Group::Server, "NUMBER", "Worker threads").plain_name("WORKERS"),

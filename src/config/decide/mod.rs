@@ -1,6 +1,7 @@
 //! From what was typed to what holds: parses every text, applies bounds and defaults, and checks the
 //! settings against each other.
 
+mod listening;
 mod valkey;
 
 use std::time::Duration;
@@ -74,6 +75,8 @@ pub fn decide(typed: &Typed, machine: Machine) -> Result<(Config, Vec<String>), 
         ws_compression: typed.switch(&all::WS_COMPRESSION)?,
         ws_echo: typed.switch(&all::WS_ECHO)?,
         outbox_bytes_max: outbox.map_or_else(|| default_outbox(max_message_size), size),
+        tls: listening::tls(typed)?,
+        unix_socket: listening::unix_socket(typed)?,
         access: access(typed)?,
         insecure_no_auth: typed.switch(&all::INSECURE_NO_AUTH)?,
         allowed_origins: typed.list(&all::ALLOWED_ORIGINS, value::parse_origin, ORIGINS)?,

@@ -87,7 +87,13 @@ fn defaults_are_those_of_the_contract() {
 fn a_default_that_is_typed_changes_nothing() {
     for setting in SETTINGS {
         let text = setting.default_text();
-        let computed = ["workers", "memory-max", "outbox-bytes-max", "valkey-port"];
+        let computed = [
+            "tls-port",
+            "workers",
+            "memory-max",
+            "outbox-bytes-max",
+            "valkey-port",
+        ];
         if !text.is_empty() && !computed.contains(&setting.about().name) {
             assert_eq!(
                 config(&[(setting.about().name, &text)]),
