@@ -52,6 +52,7 @@
 //! | [`idempotency`] | first answers to publish requests that a client may repeat |
 //! | [`fanout`] | mailboxes and doorbells between workers, inboxes for what other threads answer |
 //! | [`valkey`] | the tier behind memory: messages and consumers on Valkey, by threads of its own |
+//! | [`edge`] | who a client is when balancers stand before the server |
 //! | [`tls`] | certificates from files, and TLS between a socket and what is said on it |
 //! | [`spool`] | publications in a local file while the store that they are for is away |
 //! | [`worker`] | the loop; the only code that does I/O with clients |
@@ -69,6 +70,7 @@ pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod edge;
 pub mod fanout;
 pub mod http;
 pub mod idempotency;

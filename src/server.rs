@@ -1,6 +1,7 @@
 //! Starting and stopping: who talks to whom, in one place.
 
 mod listen;
+mod reload;
 
 use std::fs;
 use std::io;
@@ -12,7 +13,6 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -20,18 +20,21 @@ use signal_hook::iterator::Signals;
 use crate::access::{Authority, Trust};
 use crate::api::origin::AccessPolicy;
 use crate::clock::Clock;
-use crate::config::{
-    AllowedHosts, Config, ConfigError, Given, HTTP_CONNECTIONS_RESERVED, TlsSettings, UnixSocket,
-};
+use crate::config::{AllowedHosts, Config, ConfigError, HTTP_CONNECTIONS_RESERVED};
+use crate::edge::TrustedProxies;
 use crate::fanout::{self, mailbox};
 use crate::idempotency::Idempotency;
 use crate::moment::micros;
 use crate::service;
-use crate::tls::{Certificate, TlsFiles};
+use crate::tls::Certificate;
 use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicName, TopicStore, WorkerIndex};
 use crate::valkey::consumers::ConsumerTerms;
 use crate::valkey::{KeepLimits, Post, Valkey};
-use crate::worker::{Lifecycle, Listener, Peers, Places, Shared, Stage, Worker, WorkerState};
+use crate::worker::{Lifecycle, Peers, Places, Shared, Stage, Worker, WorkerState};
+
+use reload::Watches;
+
+pub use listen::Addresses;
 
 /// Items that a mailbox holds; when it is full the receiver looks at all its topics.
 const MAILBOX_ITEMS: usize = 512;
@@ -80,17 +83,7 @@ pub struct Server {
     wakers: Arc<[Waker]>,
     events: Receiver<Event>,
     running: usize,
-}
-
-/// Where a server listens.
-#[derive(Clone, Debug)]
-pub struct Addresses {
-    /// For HTTP, or HTTPS if there is a certificate and no other port for it.
-    pub main: SocketAddr,
-    /// For HTTPS beside that.
-    pub tls: Option<SocketAddr>,
-    /// For HTTP within the machine.
-    pub local: Option<PathBuf>,
+    watches: Watches,
 }
 
 /// What the main thread waits for.
@@ -114,10 +107,11 @@ enum Waited {
 /// When a setting is wrong, the address cannot be had, or the system lacks something.
 pub fn start(config: Config) -> Result<Server, StartError> {
     let dead_letter_topic = dead_letter_topic(&config)?;
+    let watches = Watches::new(&config);
     let trust = service::load(&config.access)?;
     raise_descriptor_limit(&config);
-    let tls = config.tls.as_ref().map(certificate).transpose()?;
-    let (addresses, listeners) = listen(&config)?;
+    let tls = config.tls.as_ref().map(reload::certificate).transpose()?;
+    let (addresses, listeners) = listen::listen(&config)?;
     let workers = config.workers;
     let polls = (0..workers)
         .map(|_| Poll::new())
@@ -162,6 +156,7 @@ pub fn start(config: Config) -> Result<Server, StartError> {
         wakers,
         events,
         running: workers,
+        watches,
     })
 }
 
@@ -217,7 +212,9 @@ impl Server {
         loop {
             match self.events.recv_timeout(FILES_INTERVAL) {
                 Err(RecvTimeoutError::Timeout) => self.follow_files(),
-                Ok(Event::Signal(SIGHUP)) => self.reload(),
+                Ok(Event::Signal(SIGHUP)) => {
+                    self.reload();
+                }
                 Ok(Event::Signal(signal)) => {
                     tracing::info!(signal, "stopping");
                     return Ok(());
@@ -253,37 +250,6 @@ impl Server {
         Waited::WorkersEnded
     }
 
-    /// Reads again whom to trust. What cannot be read changes nothing.
-    fn reload(&self) {
-        let trust = service::load(&self.shared.config.access);
-        match (&self.shared.authority, trust) {
-            (Some(authority), Ok(Some(trust))) => {
-                authority.set(trust);
-                self.wake_workers();
-                tracing::info!("SIGHUP: credentials read again");
-            }
-            (_, Err(error)) => tracing::error!("SIGHUP: credentials stay as they were: {error}"),
-            _ => {}
-        }
-        self.reload_certificate();
-    }
-
-    /// Looks whether the certificate's files have been replaced.
-    fn follow_files(&self) {
-        let tls = self.shared.tls.as_ref();
-        if tls.is_some_and(Certificate::has_changed) {
-            self.reload_certificate();
-        }
-    }
-
-    fn reload_certificate(&self) {
-        match self.shared.tls.as_ref().map(Certificate::reload) {
-            Some(Ok(())) => tracing::info!("the certificate was read again"),
-            Some(Err(error)) => tracing::error!("the certificate stays as it was: {error}"),
-            None => {}
-        }
-    }
-
     fn enter(&self, stage: Stage) {
         self.shared.lifecycle.enter(stage);
         self.wake_workers();
@@ -295,50 +261,6 @@ impl Server {
             let _ = waker.wake();
         }
     }
-}
-
-fn certificate(settings: &TlsSettings) -> Result<Certificate, ConfigError> {
-    let path = |given: &Given| PathBuf::from(&given.text);
-    let opened = Certificate::open(TlsFiles {
-        certificate: path(&settings.certificate),
-        key: path(&settings.key),
-        client_authorities: settings.client_authorities.as_ref().map(path),
-    });
-    opened.map_err(|error| ConfigError::Credentials(format!("tls-cert: {error}")))
-}
-
-/// Binds everything; the listeners of each worker.
-fn listen(config: &Config) -> Result<(Addresses, Vec<Vec<Listener>>), StartError> {
-    let tls_port = config.tls.as_ref().and_then(|tls| tls.port);
-    let is_main_plain = config.tls.is_none() || tls_port.is_some();
-    let as_main = if is_main_plain {
-        Listener::Plain
-    } else {
-        Listener::Tls
-    };
-    let mut all: Vec<Vec<Listener>> = (0..config.workers).map(|_| Vec::new()).collect();
-    let mut bind = |port, listener: fn(TcpListener) -> Listener| {
-        let address = SocketAddr::new(config.host, port);
-        let bound = listen::tcp(address, config.workers);
-        let bound = bound.map_err(|error| StartError::Bind { address, error })?;
-        let address = bound[0].local_addr()?;
-        for (listeners, socket) in all.iter_mut().zip(bound) {
-            listeners.push(listener(socket));
-        }
-        Ok::<SocketAddr, StartError>(address)
-    };
-    let main = bind(config.port, as_main)?;
-    let tls = tls_port.map(|port| bind(port, Listener::Tls)).transpose()?;
-    if let Some(UnixSocket { path, mode }) = &config.unix_socket {
-        let bound = listen::local(path, *mode, config.workers);
-        let path = path.clone();
-        let bound = bound.map_err(|error| StartError::BindLocal { path, error })?;
-        for (listeners, socket) in all.iter_mut().zip(bound) {
-            listeners.push(Listener::Local(socket));
-        }
-    }
-    let local = config.unix_socket.as_ref().map(|it| it.path.clone());
-    Ok((Addresses { main, tls, local }, all))
 }
 
 fn dead_letter_topic(config: &Config) -> Result<Option<TopicName>, ConfigError> {
@@ -418,6 +340,7 @@ fn build_shared(
         access: AccessPolicy::new(config.host.is_loopback() && trust.is_none(), origins, hosts),
         authority: trust.map(Authority::new).map(Arc::new),
         tls,
+        proxies: TrustedProxies::new(config.trusted_proxies.clone()),
         store,
         valkey,
         consumer_terms,

@@ -194,7 +194,12 @@ fn tokens_of_a_key_that_is_taken_away_end_at_once() {
         assert_eq!(wire.read_json()["code"], "UNAUTHORIZED");
         wire.expect_close(4001);
         ask(&server, &old).assert_error(401, "UNAUTHORIZED");
-        connect(&server, &new);
+        let mut wire = connect(&server, &new);
+        // The file is looked at also without a signal.
+        fs::write(&path, public("ed25519")).expect("the file is written");
+        assert_eq!(wire.read_json()["code"], "UNAUTHORIZED");
+        wire.expect_close(4001);
+        connect(&server, &old);
     });
 }
 

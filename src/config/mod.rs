@@ -21,6 +21,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub(crate) use catalogue::SETTINGS;
 pub use catalogue::{
     ENVELOPE_BYTES_MAX, HEADERS_LIMIT, HTTP_CONNECTIONS_RESERVED, PROXY_IDLE_MARGIN,
@@ -129,6 +131,11 @@ pub struct Config {
     pub tls: Option<TlsSettings>,
     /// Where to listen in the file system as well.
     pub unix_socket: Option<UnixSocket>,
+
+    /// Networks of the proxies that are believed who a client is.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether these begin connections with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
 
     /// Which credentials are asked for.
     pub access: AccessSettings,

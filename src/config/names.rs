@@ -7,13 +7,11 @@ use super::typed::Layers;
 
 /// Settings of later versions. Whoever sets one expects something that this version does not do; a
 /// start that swallowed it would surprise them when it matters.
-const LATER_NAMES: [&str; 6] = [
+const LATER_NAMES: [&str; 4] = [
     "BOOTSTRAP_ADMIN_EMAIL",
     "BOOTSTRAP_ADMIN_PASSWORD",
     "BOOTSTRAP_ADMIN_USERNAME",
-    "PROXY_PROTOCOL",
     "RELAY",
-    "TRUSTED_PROXIES",
 ];
 
 impl Layers {

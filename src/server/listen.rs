@@ -5,16 +5,65 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::StartError;
+use crate::config::{Config, UnixSocket};
+use crate::worker::Listener;
+
+/// Where a server listens.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// For HTTP, or HTTPS if there is a certificate and no other port for it.
+    pub main: SocketAddr,
+    /// For HTTPS beside that.
+    pub tls: Option<SocketAddr>,
+    /// For HTTP within the machine.
+    pub local: Option<PathBuf>,
+}
+
 /// Connections that the kernel holds for a worker; it caps this at `net.core.somaxconn`.
 const LISTEN_BACKLOG: i32 = 4096;
 
+/// Binds everything; the listeners of each worker.
+pub(super) fn listen(config: &Config) -> Result<(Addresses, Vec<Vec<Listener>>), StartError> {
+    let tls_port = config.tls.as_ref().and_then(|tls| tls.port);
+    let is_main_plain = config.tls.is_none() || tls_port.is_some();
+    let as_main = if is_main_plain {
+        Listener::Plain
+    } else {
+        Listener::Tls
+    };
+    let mut all: Vec<Vec<Listener>> = (0..config.workers).map(|_| Vec::new()).collect();
+    let mut bind = |port, listener: fn(TcpListener) -> Listener| {
+        let address = SocketAddr::new(config.host, port);
+        let bound = tcp(address, config.workers);
+        let bound = bound.map_err(|error| StartError::Bind { address, error })?;
+        let address = bound[0].local_addr()?;
+        for (listeners, socket) in all.iter_mut().zip(bound) {
+            listeners.push(listener(socket));
+        }
+        Ok::<SocketAddr, StartError>(address)
+    };
+    let main = bind(config.port, as_main)?;
+    let tls = tls_port.map(|port| bind(port, Listener::Tls)).transpose()?;
+    if let Some(UnixSocket { path, mode }) = &config.unix_socket {
+        let bound = local(path, *mode, config.workers);
+        let path = path.clone();
+        let bound = bound.map_err(|error| StartError::BindLocal { path, error })?;
+        for (listeners, socket) in all.iter_mut().zip(bound) {
+            listeners.push(Listener::Local(socket));
+        }
+    }
+    let local = config.unix_socket.as_ref().map(|it| it.path.clone());
+    Ok((Addresses { main, tls, local }, all))
+}
+
 /// One listener a worker on the same address; the kernel spreads connections over them.
-pub(super) fn tcp(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+fn tcp(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
     if address.port() != 0 {
         // Sharing the port would let a second server in unnoticed: this bind does not share.
         let probe = socket(address)?;
@@ -51,7 +100,7 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
 ///
 /// # Errors
 /// `AddrInUse` if a server listens there; `AlreadyExists` if it is no socket; those of the system.
-pub(super) fn local(path: &Path, mode: u32, workers: usize) -> io::Result<Vec<UnixListener>> {
+fn local(path: &Path, mode: u32, workers: usize) -> io::Result<Vec<UnixListener>> {
     if let Ok(metadata) = fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
             return Err(io::ErrorKind::AlreadyExists.into());

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
 
 use crate::access::{ApiKeys, Terms, Trust, VerificationKey, Verifier};
 use crate::config::{AccessSettings, ConfigError, Given};
@@ -19,6 +20,18 @@ pub fn load(settings: &AccessSettings) -> Result<Option<Trust>, ConfigError> {
         return Ok(None);
     }
     Ok(Some(Trust::new(api_keys(settings)?, verifier(settings)?)))
+}
+
+/// The files that settings name.
+pub fn files(settings: &AccessSettings) -> impl Iterator<Item = PathBuf> {
+    let all = [
+        &settings.api_keys_file,
+        &settings.jwt_public_key,
+        &settings.jwt_jwks,
+    ];
+    all.into_iter()
+        .flatten()
+        .map(|given| PathBuf::from(&given.text))
 }
 
 fn api_keys(settings: &AccessSettings) -> Result<ApiKeys, ConfigError> {

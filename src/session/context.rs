@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::access::Gate;
 use crate::api::origin::AccessPolicy;
+use crate::edge::TrustedProxies;
 use crate::http::HeadLimits;
 use crate::moment::{Moment, micros};
 use crate::topic::Budget;
@@ -103,6 +104,8 @@ pub struct Context<'a> {
     pub limits: &'a SessionLimits,
     /// Where credentials are checked; `None` where none are asked for.
     pub gate: Option<&'a mut Gate>,
+    /// Who is believed what others said of who they are.
+    pub proxies: &'a TrustedProxies,
     /// Which origins and hosts are served.
     pub access: &'a AccessPolicy,
     /// Where messages are counted.

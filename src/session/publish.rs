@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::answer::{Answer, answer};
 use super::context::Context;
 use super::request::Ticket;
-use super::rights::{Rights, no_publishing};
+use super::rights::no_publishing;
 use super::{Effect, Turn};
 use crate::api::delivery;
 use crate::api::error::ErrorCode;
@@ -47,9 +47,9 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// What the sender of the request may do.
-    pub fn rights(&self) -> &Rights {
-        &self.ticket.rights
+    /// The request.
+    pub fn ticket(&self) -> &Ticket {
+        &self.ticket
     }
 
     /// The timestamp of the messages.

@@ -1,5 +1,7 @@
 //! What an answer needs to know of its request, kept from the head until then.
 
+use std::net::IpAddr;
+
 use super::context::Context;
 use super::rights::Rights;
 use crate::api::route::Route;
@@ -19,6 +21,8 @@ pub struct Ticket {
     pub(super) request_id: RequestId,
     /// What its sender may do.
     pub(super) rights: Rights,
+    /// Whom it says that it is from; to be believed of those who are trusted.
+    pub(super) forwarded: Option<IpAddr>,
     /// A listed origin, whose pages may read the answer.
     pub(super) cors_origin: Option<Box<str>>,
     /// First byte of the head, in monotonic microseconds.
@@ -32,6 +36,11 @@ impl Ticket {
         &self.rights
     }
 
+    /// Whom it says that it is from, as proxies do; to be believed of those who are trusted.
+    pub fn forwarded(&self) -> Option<IpAddr> {
+        self.forwarded
+    }
+
     /// For a request whose first byte came at `began_at`.
     pub(super) fn new(head: &RequestHead<'_>, began_at: u64, ctx: &mut Context<'_>) -> Ticket {
         Ticket {
@@ -42,6 +51,7 @@ impl Ticket {
             keep_alive: head.keep_alive,
             request_id: RequestId::of(head.headers.first("x-request-id"), ctx.random),
             rights: Rights::default(),
+            forwarded: ctx.proxies.client(&head.headers),
             cors_origin: None,
             began_at,
             body_bytes: 0,
@@ -81,6 +91,7 @@ impl Ticket {
             keep_alive: false,
             request_id: RequestId::of(None, ctx.random),
             rights: Rights::default(),
+            forwarded: None,
             cors_origin: None,
             began_at,
             body_bytes: 0,

@@ -124,7 +124,7 @@ impl Worker {
         if let Some(caller) = ticket.rights().caller() {
             return Some(caller.identity.to_string());
         }
-        let client = self.connections.get(key)?.stream.client();
+        let client = self.client_of(key, ticket);
         // A peer that has gone gets no answer either.
         Some(client.map_or_else(String::new, |client| client.to_string()))
     }

@@ -77,6 +77,7 @@ impl Desk {
             date: &self.date,
             limits: &self.limits,
             gate: self.gate.as_mut(),
+            proxies: &shared.proxies,
             access: &shared.access,
             budget: shared.store.budget(),
             scratch: &mut self.scratch,

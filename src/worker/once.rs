@@ -49,7 +49,7 @@ impl Worker {
         attempt: &Attempt,
     ) {
         let valkey = self.shared.valkey.clone();
-        let caller = self.caller_of(key, receipt.rights());
+        let caller = self.caller_of(key, receipt.ticket());
         let (Some(valkey), Some(caller)) = (valkey, caller) else {
             // The peer has gone: it gets no answer, and may repeat what is not published.
             return;

@@ -56,7 +56,7 @@ impl Worker {
         receipt: &Receipt,
         attempt: &Attempt,
     ) -> Option<Turn> {
-        let Some(caller) = self.caller_of(key, receipt.rights()) else {
+        let Some(caller) = self.caller_of(key, receipt.ticket()) else {
             // The peer has gone: it gets no answer, and may repeat what is not published.
             return self.repeat(key, receipt, Repeat::Full);
         };

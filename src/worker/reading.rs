@@ -77,14 +77,22 @@ impl Worker {
     }
 
     fn stream_of(&self, guest: Guest) -> Option<Stream> {
-        match guest {
-            Guest::Plain(socket) => Some(Stream::plain(socket)),
-            Guest::Local(socket) => Some(Stream::local(socket)),
-            Guest::Tls(socket) => {
-                let config = self.shared.tls.as_ref()?.config();
-                Stream::plain(socket).with_tls(config).ok()
-            }
+        let (stream, has_tls) = match guest {
+            Guest::Plain(socket) => (Stream::plain(socket), false),
+            Guest::Tls(socket) => (Stream::plain(socket), true),
+            Guest::Local(socket) => (Stream::local(socket), false),
+        };
+        let expects_header =
+            self.shared.config.proxy_protocol && self.shared.proxies.contains(stream.client()?);
+        let stream = if expects_header {
+            stream.behind_header()
+        } else {
+            stream
+        };
+        if !has_tls {
+            return Some(stream);
         }
+        stream.with_tls(self.shared.tls.as_ref()?.config()).ok()
     }
 
     /// The peer sends no more, or the connection is broken: reading tells.

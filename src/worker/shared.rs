@@ -7,6 +7,7 @@ use crate::access::Authority;
 use crate::api::origin::AccessPolicy;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::edge::TrustedProxies;
 use crate::fanout::Doorbell;
 use crate::idempotency::Idempotency;
 use crate::metrics::WorkerMetrics;
@@ -27,6 +28,8 @@ pub struct Shared {
     pub authority: Option<Arc<Authority>>,
     /// What TLS connections begin with; `None` where there are none.
     pub tls: Option<Certificate>,
+    /// Who is believed what others said of who they are.
+    pub proxies: TrustedProxies,
     /// Which origins and hosts are served.
     pub access: AccessPolicy,
     /// All messages.

@@ -10,6 +10,7 @@ use mio::{Interest, Registry, Token};
 use rustls::ServerConfig;
 use socket2::SockRef;
 
+use crate::edge::proxy_protocol::{self, HEADER_BYTES_MAX, Header};
 use crate::tls::{CHANNEL_BYTES_IDLE, CHANNEL_BYTES_MAX, Channel};
 
 /// Bytes to and from a client. A plain TCP connection has nothing but its descriptor.
@@ -24,6 +25,8 @@ struct Layer {
     tls: Option<Channel>,
     /// Who is at the other end, where the socket does not tell.
     client: Option<IpAddr>,
+    /// A balancer has still to say whose connection it is.
+    awaits_header: bool,
 }
 
 impl Stream {
@@ -61,6 +64,12 @@ impl Stream {
         Ok(self)
     }
 
+    /// Bytes behind a balancer's word of whose connection it is.
+    pub(super) fn behind_header(mut self) -> Stream {
+        self.layer.get_or_insert_default().awaits_header = true;
+        self
+    }
+
     /// Puts the socket into a selector.
     ///
     /// # Errors
@@ -85,8 +94,12 @@ impl Stream {
     /// Reads what has come. `Ok(0)` is the end.
     ///
     /// # Errors
-    /// `WouldBlock` if nothing has come; those of the socket; `InvalidData` for what is no TLS.
+    /// `WouldBlock` if nothing has come; those of the socket; `InvalidData` for what is no TLS or lacks
+    /// the header.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(layer) = self.layer.as_mut().filter(|layer| layer.awaits_header) {
+            layer.take_header(&mut self.socket)?;
+        }
         match self.channel() {
             None => self.socket.read(buffer),
             Some((channel, socket)) => channel.read(socket, buffer),
@@ -152,6 +165,26 @@ impl Stream {
     fn channel(&mut self) -> Option<(&mut Channel, &mut TcpStream)> {
         let channel = self.layer.as_mut()?.tls.as_mut()?;
         Some((channel, &mut self.socket))
+    }
+}
+
+impl Layer {
+    /// Takes the header and nothing behind it: until it is whole it stays in the socket, which tells when
+    /// more comes.
+    fn take_header(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+        let mut bytes = [0; HEADER_BYTES_MAX];
+        let count = socket.peek(&mut bytes)?;
+        let header = proxy_protocol::parse(&bytes[..count]);
+        match header.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
+            Header::Incomplete if count == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            Header::Incomplete => Err(io::ErrorKind::WouldBlock.into()),
+            Header::Complete { len, source } => {
+                socket.read_exact(&mut bytes[..len])?;
+                self.client = source.map(|source| source.ip()).or(self.client);
+                self.awaits_header = false;
+                Ok(())
+            }
+        }
     }
 }
 

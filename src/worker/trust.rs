@@ -1,10 +1,12 @@
 //! What credentials mean for connections: renewed ones, and those that hold no more.
 
+use std::net::IpAddr;
+
 use super::Worker;
 use super::slots::ConnectionKey;
 use crate::api::command::{CommandError, CommandErrorCode};
 use crate::idempotency;
-use crate::session::Rights;
+use crate::session::{Rights, Ticket};
 use crate::topic::TopicName;
 
 impl Worker {
@@ -71,14 +73,26 @@ impl Worker {
     pub(super) fn caller_of(
         &self,
         key: ConnectionKey,
-        rights: &Rights,
+        ticket: &Ticket,
     ) -> Option<idempotency::Caller> {
-        match rights.caller() {
+        match ticket.rights().caller() {
             Some(caller) => Some(idempotency::Caller::named(&caller.identity)),
             None => {
-                let client = self.connections.get(key)?.stream.client()?;
+                let client = self.client_of(key, ticket)?;
                 Some(idempotency::Caller::from(client))
             }
         }
+    }
+
+    /// The address that a request comes from: whose connection it is, or whom a proxy that is trusted has
+    /// it from. `None` when the peer has gone.
+    pub(super) fn client_of(&self, key: ConnectionKey, ticket: &Ticket) -> Option<IpAddr> {
+        let peer = self.connections.get(key)?.stream.client()?;
+        let forwarded = ticket.forwarded();
+        Some(
+            forwarded
+                .filter(|_| self.shared.proxies.contains(peer))
+                .unwrap_or(peer),
+        )
     }
 }

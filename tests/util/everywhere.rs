@@ -88,11 +88,16 @@ impl Place {
 
     /// A server with these flags in addition, when it is ready.
     pub fn start(&self, more: &[&str]) -> Server {
-        let flags = self.flags.iter().map(String::as_str);
-        let flags: Vec<&str> = flags.chain(more.iter().copied()).collect();
-        let server = Server::start(&flags);
+        let server = self.launch(more);
         server.wait_until_ready();
         server
+    }
+
+    /// A server with these flags in addition, when it listens.
+    pub fn launch(&self, more: &[&str]) -> Server {
+        let flags = self.flags.iter().map(String::as_str);
+        let flags: Vec<&str> = flags.chain(more.iter().copied()).collect();
+        Server::start(&flags)
     }
 
     /// Waits until so many messages are pending, of all consumers.

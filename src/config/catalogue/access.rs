@@ -19,7 +19,7 @@ pub(crate) const API_KEYS_FILE: Plain = Plain {
         Group::Access,
         "FILE",
         "TOML file of API keys: name, hash, permissions, publish and subscribe of each; read again on \
-         SIGHUP",
+         SIGHUP and when it changes",
     ),
     default: "",
 };
@@ -41,7 +41,8 @@ pub(crate) const JWT_PUBLIC_KEY: Plain = Plain {
         "jwt-public-key",
         Group::Access,
         "FILE",
-        "PEM file of public keys of access tokens: RSA, P-256, P-384, Ed25519; read again on SIGHUP",
+        "PEM file of public keys of access tokens: RSA, P-256, P-384, Ed25519; read again on \
+         SIGHUP and when it changes",
     ),
     default: "",
 };
@@ -51,7 +52,7 @@ pub(crate) const JWT_JWKS: Plain = Plain {
         "jwt-jwks",
         Group::Access,
         "FILE",
-        "JSON Web Key Set with the keys of access tokens; read again on SIGHUP",
+        "JSON Web Key Set with the keys of access tokens; read again on SIGHUP and when it changes",
     ),
     default: "",
 };

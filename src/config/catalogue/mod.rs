@@ -49,7 +49,7 @@ const _: () = assert!(10 + 255 * 4 + 34 + 27 + 87 <= ENVELOPE_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= u64::BITS as usize);
 
 /// Every setting, in the order of `--help` and the README.
-pub(crate) static SETTINGS: [&dyn Declared; 78] = [
+pub(crate) static SETTINGS: [&dyn Declared; 80] = [
     &HOST,
     &PORT,
     &UNIX_SOCKET,
@@ -58,6 +58,8 @@ pub(crate) static SETTINGS: [&dyn Declared; 78] = [
     &TLS_KEY,
     &TLS_CLIENT_CA,
     &TLS_PORT,
+    &TRUSTED_PROXIES,
+    &PROXY_PROTOCOL,
     &WORKERS,
     &APP_NAME,
     &CONFIG,

@@ -94,6 +94,28 @@ pub(crate) const TLS_PORT: Computed<Count> = Computed::new(
     Count(65_535),
 );
 
+pub(crate) const TRUSTED_PROXIES: Plain = Plain {
+    about: About::new(
+        "trusted-proxies",
+        Group::Server,
+        "LIST",
+        "Networks or addresses of reverse proxies, whose Forwarded or X-Forwarded-For tells who a client is",
+    )
+    .shape(Shape::List),
+    default: "",
+};
+
+pub(crate) const PROXY_PROTOCOL: Plain = Plain {
+    about: About::new(
+        "proxy-protocol",
+        Group::Server,
+        "SWITCH",
+        "Expect the PROXY protocol, version 1 or 2, on each connection from --trusted-proxies",
+    )
+    .shape(Shape::Switch),
+    default: "off",
+};
+
 /// One thread per core: each is a loop that is never idle under load.
 pub(crate) const WORKERS: Computed<Count> = Computed::new(
     About::new("workers", Group::Server, "NUMBER", "Worker threads").plain_name("WORKERS"),

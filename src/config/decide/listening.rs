@@ -1,6 +1,9 @@
 //! Decides where to listen beside the main port.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+
+use ipnet::IpNet;
 
 use crate::config::catalogue as all;
 use crate::config::error::ConfigError;
@@ -8,6 +11,7 @@ use crate::config::typed::Typed;
 use crate::config::value::{Count, Value};
 use crate::config::{TlsSettings, UnixSocket};
 
+pub(super) const NETWORKS: &str = "a comma-separated list of networks as 10.0.0.0/8, or addresses";
 const MODES: &str = "permissions as three octal digits";
 
 /// Certificates, if there is one.
@@ -48,6 +52,25 @@ fn refuse_without_pair(typed: &Typed) -> Result<Option<TlsSettings>, ConfigError
         }
     }
     Ok(None)
+}
+
+/// A network, or an address as one of its own; mapped IPv4 as what it is.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let single = text.parse().map(|it: IpAddr| it.to_canonical().into());
+    let network: IpNet = text.parse().or(single).ok()?;
+    Some(network.trunc())
+}
+
+/// Only for those who are trusted: anybody else could claim any address.
+pub(super) fn proxy_protocol(typed: &Typed) -> Result<bool, ConfigError> {
+    let is_on = typed.switch(&all::PROXY_PROTOCOL)?;
+    match typed.get(&all::PROXY_PROTOCOL.about) {
+        Some(given) if is_on && typed.get(&all::TRUSTED_PROXIES.about).is_none() => {
+            let allowed = "off, unless trusted-proxies says who sends it";
+            Err(given.refused(all::PROXY_PROTOCOL.about.name, allowed.to_owned()))
+        }
+        _ => Ok(is_on),
+    }
 }
 
 /// The socket in the file system, if there is one.
@@ -95,11 +118,30 @@ mod tests {
                 "tls-port",
             ),
             (&[("unix-socket-mode", "8888")], "unix-socket-mode"),
+            (&[("proxy-protocol", "on")], "proxy-protocol"),
+            (&[("trusted-proxies", "10.0.0.0/40")], "trusted-proxies"),
         ] {
             let sentence = decided(flags).unwrap_err().to_string();
             let start = format!("the setting {name}, given by --{name}");
             assert!(sentence.starts_with(&start), "{sentence}");
         }
+    }
+
+    #[test]
+    fn proxies_are_networks_or_addresses() {
+        let list = "10.1.2.3/8, ::1,127.0.0.1 , ::ffff:1.2.3.4";
+        let flags = [("trusted-proxies", list), ("proxy-protocol", "on")];
+        let (config, _) = decided(&flags).unwrap();
+        let proxies: Vec<String> = config
+            .trusted_proxies
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            proxies,
+            ["10.0.0.0/8", "::1/128", "127.0.0.1/32", "1.2.3.4/32"]
+        );
+        assert!(config.proxy_protocol);
     }
 
     #[test]

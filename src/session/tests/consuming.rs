@@ -30,7 +30,7 @@ impl Conversation {
             return Turn::default();
         }
         let gone = std::mem::take(&mut self.subscriptions);
-        self.leave(gone);
+        self.leave(&gone);
         let polled = Polled {
             messages: &messages,
             places: &places,

@@ -8,6 +8,7 @@ use super::pulsar_proxy::api::delivery;
 use super::pulsar_proxy::api::origin::AccessPolicy;
 use super::pulsar_proxy::api::publish::parse_one;
 use super::pulsar_proxy::api::reply::{AckError, Resume};
+use super::pulsar_proxy::edge::TrustedProxies;
 use super::pulsar_proxy::http::HeadLimits;
 use super::pulsar_proxy::moment::Moment;
 use super::pulsar_proxy::session::{
@@ -78,6 +79,7 @@ pub(super) struct Conversation {
     pub(super) limits: SessionLimits,
     /// Where credentials are asked for.
     pub(super) gate: Option<Gate>,
+    pub(super) proxies: TrustedProxies,
     pub(super) access: AccessPolicy,
     pub(super) is_draining: bool,
     pub(super) is_reserved: bool,
@@ -137,6 +139,7 @@ impl Conversation {
             session: Session::new(now.monotonic_micros),
             limits: LIMITS,
             gate: None,
+            proxies: TrustedProxies::default(),
             access: AccessPolicy::new(true, [], []),
             is_draining: false,
             is_reserved: false,
@@ -280,6 +283,7 @@ impl Conversation {
             date: DATE,
             limits: &self.limits,
             gate: self.gate.as_mut(),
+            proxies: &self.proxies,
             access: &self.access,
             budget: self.store.budget(),
             scratch: &mut self.scratch,
@@ -405,7 +409,7 @@ impl Conversation {
             }
             let Some(joined) = self.join(name, request.offset.start(name)) else {
                 let refused = self.subscriptions.split_off(known);
-                self.leave(refused);
+                self.leave(&refused);
                 let error = CommandError::new(CommandErrorCode::LimitExceeded, "too many");
                 return self.event(|session, ctx, out| session.refused(error, ctx, out));
             };
@@ -441,15 +445,14 @@ impl Conversation {
             .into_iter()
             .partition(|it: &Subscription| topics.contains(&it.name));
         self.subscriptions = kept;
-        self.leave(gone);
+        self.leave(&gone);
         self.event(|session, ctx, out| session.unsubscribed(topics, ctx, out));
         Turn::default()
     }
 
-    fn leave(&self, subscriptions: Vec<Subscription>) {
-        for subscription in subscriptions {
-            self.store.unsubscribe(subscription.handle, 0);
-        }
+    fn leave(&self, subscriptions: &[Subscription]) {
+        let handles = subscriptions.iter().map(|it| it.handle);
+        handles.for_each(|handle| self.store.unsubscribe(handle, 0));
     }
 
     fn close(&mut self, reason: CloseReason) {
@@ -460,16 +463,15 @@ impl Conversation {
         assert!(self.closed.is_none(), "closed once");
         self.closed = Some(reason);
         self.subscriptions.clear();
-        let deadline = self.now.monotonic_micros + LINGER;
-        self.session.closing(reason, deadline);
+        self.session
+            .closing(reason, self.now.monotonic_micros + LINGER);
     }
 
     /// Appends the frames that subscriptions have not had.
     fn deliver(&mut self) {
         if self.session.is_polling() {
             let turn = self.answer_poll(&[], false);
-            self.carry_out(turn);
-            return;
+            return self.carry_out(turn);
         }
         let batch = Batch {
             messages_max: usize::MAX,
