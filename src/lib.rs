@@ -52,6 +52,7 @@
 //! | [`idempotency`] | first answers to publish requests that a client may repeat |
 //! | [`fanout`] | mailboxes and doorbells between workers, inboxes for what other threads answer |
 //! | [`valkey`] | the tier behind memory: messages and consumers on Valkey, by threads of its own |
+//! | [`quota`] | how much each client may ask for in a minute |
 //! | [`edge`] | who a client is when balancers stand before the server |
 //! | [`tls`] | certificates from files, and TLS between a socket and what is said on it |
 //! | [`spool`] | publications in a local file while the store that they are for is away |
@@ -77,6 +78,7 @@ pub mod idempotency;
 pub mod logging;
 pub mod metrics;
 pub mod moment;
+pub mod quota;
 pub mod server;
 pub mod service;
 pub mod session;

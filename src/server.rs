@@ -25,6 +25,7 @@ use crate::edge::TrustedProxies;
 use crate::fanout::{self, mailbox};
 use crate::idempotency::Idempotency;
 use crate::moment::micros;
+use crate::quota::Quotas;
 use crate::service;
 use crate::tls::Certificate;
 use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicName, TopicStore, WorkerIndex};
@@ -340,6 +341,7 @@ fn build_shared(
         access: AccessPolicy::new(config.host.is_loopback() && trust.is_none(), origins, hosts),
         authority: trust.map(Authority::new).map(Arc::new),
         tls,
+        quotas: Quotas::new(config.rate_limit_per_client),
         proxies: TrustedProxies::new(config.trusted_proxies.clone()),
         store,
         valkey,

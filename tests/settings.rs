@@ -156,16 +156,6 @@ fn a_short_token_key_is_refused_and_not_shown() {
 }
 
 #[test]
-fn what_is_not_built_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    let sentence = refused(directory.path(), &["--rate-limit-per-client", "1"], &[]);
-    assert!(
-        sentence.contains("this version does not have that part yet"),
-        "{sentence}"
-    );
-}
-
-#[test]
 fn a_spool_needs_valkey_and_a_directory() {
     let directory = tempfile::tempdir().unwrap();
     let sentence = refused(directory.path(), &["--on-outage", "spool"], &[]);

@@ -79,6 +79,8 @@ pub struct ApiKey {
     pub digest: Digest,
     /// What it allows.
     pub grant: Grant,
+    /// Messages a minute; 0 for no limit, and absent for that of the server.
+    pub rate_limit: Option<u32>,
 }
 
 /// Why API keys are not understood.
@@ -127,6 +129,7 @@ struct WrittenKey {
     permissions: Option<Vec<String>>,
     publish: Option<Vec<String>>,
     subscribe: Option<Vec<String>>,
+    rate_limit: Option<u32>,
 }
 
 /// The keys of a server.
@@ -134,8 +137,8 @@ struct WrittenKey {
 pub struct ApiKeys(Vec<ApiKey>);
 
 impl ApiKeys {
-    /// Reads a TOML text: one `[[key]]` with `name`, `hash`, and as needed `permissions`, `publish`
-    /// and `subscribe` for each.
+    /// Reads a TOML text: one `[[key]]` with `name`, `hash`, and as needed `permissions`, `publish`,
+    /// `subscribe` and `rate_limit` for each.
     ///
     /// # Errors
     /// The first key that breaks a rule.
@@ -153,7 +156,10 @@ impl ApiKeys {
                     subscribe.transpose()?,
                 ))
             };
-            api_key(index, &key.name, &key.hash, grant)
+            Ok(ApiKey {
+                rate_limit: key.rate_limit,
+                ..api_key(index, &key.name, &key.hash, grant)?
+            })
         });
         ApiKeys::default().with(keys)
     }
@@ -232,6 +238,7 @@ fn api_key(
         name: name.into(),
         digest: Digest::parse(hash).ok_or_else(|| ApiKeyError::Hash(name.into()))?,
         grant: grant()?,
+        rate_limit: None,
     })
 }
 
@@ -295,13 +302,13 @@ mod tests {
     #[test]
     fn a_file_tells_names_hashes_and_rights() {
         let text = format!(
-            "[[key]]\nname = \"jobs\"\nhash = \"{HASH}\"\npublish = [\"jobs-*\"]\n\
+            "[[key]]\nname = \"jobs\"\nhash = \"{HASH}\"\npublish = [\"jobs-*\"]\nrate_limit = 60\n\
              [[key]]\nname = \"boss\"\nhash = \"{}\"\npermissions = [\"admin\"]\n",
             Digest::of(b"other")
         );
         let keys = ApiKeys::of_toml(&text).unwrap();
         let jobs = keys.find(&Digest::of(b"secret")).unwrap();
-        assert_eq!(&*jobs.name, "jobs");
+        assert_eq!((&*jobs.name, jobs.rate_limit), ("jobs", Some(60)));
         assert!(jobs.grant.may_publish("jobs-1") && !jobs.grant.may_read_some());
         assert!(keys.find(&Digest::of(b"other")).unwrap().grant.is_admin());
         assert_eq!(keys.find(&Digest::of(b"Secret")), None);
@@ -319,6 +326,7 @@ mod tests {
                 "line 4: unknown field `secret`",
             ),
             (key("publish = \"hunter2\""), "line 4: this is"),
+            (key("rate_limit = -1"), "line 4: this is"),
             (key("") + &key(""), "two keys are named a"),
             (
                 "[[key]]\nname = \"a b\"\nhash = \"\"".to_owned(),

@@ -13,6 +13,8 @@ pub struct Caller {
     pub grant: Grant,
     /// When it ends, in seconds of Unix time, if ever.
     pub expires_at: Option<u64>,
+    /// Its own limit in messages a minute; 0 for none, and absent where the server's counts.
+    pub rate_limit: Option<u32>,
     pub(super) proof: Proof,
 }
 

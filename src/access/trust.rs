@@ -49,6 +49,7 @@ impl Trust {
             identity: format!("key:{}", key.name).into(),
             grant: key.grant.clone(),
             expires_at: None,
+            rate_limit: key.rate_limit,
             proof: Proof::ApiKey(digest),
         })
     }
@@ -74,6 +75,7 @@ fn of_token(verified: Verified, digest: &Digest) -> Caller {
         identity: identity.into(),
         grant: verified.grant,
         expires_at: Some(verified.expires_at),
+        rate_limit: None,
         proof: Proof::Token(verified.key),
     }
 }

@@ -30,6 +30,8 @@ pub enum ErrorCode {
     IdempotencyKeyReused,
     /// The path speaks WebSocket only.
     UpgradeRequired,
+    /// The client has asked for more than it may.
+    RateLimitExceeded,
     /// The head is over the limit.
     HeadersTooLarge,
     /// The fault is ours.
@@ -44,7 +46,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [ErrorCode; 17] = [
+    pub const ALL: [ErrorCode; 18] = [
         ErrorCode::InvalidRequest,
         ErrorCode::Unauthorized,
         ErrorCode::Forbidden,
@@ -57,6 +59,7 @@ impl ErrorCode {
         ErrorCode::ValidationError,
         ErrorCode::IdempotencyKeyReused,
         ErrorCode::UpgradeRequired,
+        ErrorCode::RateLimitExceeded,
         ErrorCode::HeadersTooLarge,
         ErrorCode::InternalError,
         ErrorCode::NotImplemented,
@@ -86,6 +89,7 @@ impl ErrorCode {
             ErrorCode::UriTooLong => 414,
             ErrorCode::ValidationError | ErrorCode::IdempotencyKeyReused => 422,
             ErrorCode::UpgradeRequired => 426,
+            ErrorCode::RateLimitExceeded => 429,
             ErrorCode::HeadersTooLarge => 431,
             ErrorCode::InternalError => 500,
             ErrorCode::NotImplemented => 501,
@@ -109,6 +113,7 @@ impl ErrorCode {
             ErrorCode::ValidationError => "VALIDATION_ERROR",
             ErrorCode::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
             ErrorCode::UpgradeRequired => "UPGRADE_REQUIRED",
+            ErrorCode::RateLimitExceeded => "RATE_LIMIT_EXCEEDED",
             ErrorCode::HeadersTooLarge => "HEADERS_TOO_LARGE",
             ErrorCode::InternalError => "INTERNAL_ERROR",
             ErrorCode::NotImplemented => "NOT_IMPLEMENTED",
@@ -134,6 +139,7 @@ impl ErrorCode {
                 "The Idempotency-Key belongs to an earlier request that was not the same"
             }
             ErrorCode::UpgradeRequired => "This path speaks WebSocket (version 13)",
+            ErrorCode::RateLimitExceeded => "Too many messages or requests",
             ErrorCode::HeadersTooLarge => "The header fields are too large",
             ErrorCode::InternalError => "The server failed",
             ErrorCode::NotImplemented => "The server does not know this",

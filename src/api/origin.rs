@@ -57,7 +57,8 @@ impl<'o> CorsGrant<'o> {
             ("Vary", "Origin"),
             (
                 "Access-Control-Expose-Headers",
-                "x-request-id, idempotent-replayed",
+                "x-request-id, idempotent-replayed, retry-after, x-ratelimit-limit, x-ratelimit-remaining, \
+                 x-ratelimit-reset",
             ),
         ]
     }

@@ -157,13 +157,8 @@ fn argument(about: &'static About, default: &str) -> Arg {
 
 fn help(about: &About, default: &str) -> String {
     let default = if default.is_empty() { "none" } else { default };
-    let note = if about.built {
-        ""
-    } else {
-        "; this version takes no other"
-    };
     let names = about.environment_names().join(", ");
-    format!("{} [default: {default}{note}] [env: {names}]", about.help)
+    format!("{} [default: {default}] [env: {names}]", about.help)
 }
 
 /// The flags that were given, as texts.

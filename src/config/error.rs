@@ -46,21 +46,6 @@ pub enum ConfigError {
         /// What would do.
         allowed: String,
     },
-    /// The value is good, but this version has nothing that follows it.
-    #[error(
-        "the setting {setting}, {source_of}, cannot be {value}: this version does not have that part \
-         yet, and only the default, {default}, is allowed"
-    )]
-    NotBuilt {
-        /// The flag's name.
-        setting: &'static str,
-        /// Where the value was given.
-        source_of: Source,
-        /// The value, quoted and of bounded length.
-        value: String,
-        /// The only value that is allowed.
-        default: String,
-    },
     /// Two settings do not fit together.
     #[error("the setting {setting}, {source_of}, cannot be {value}: it must be {relation}")]
     Contradiction {

@@ -87,6 +87,8 @@ pub struct Config {
     pub topics_max: usize,
     /// Bytes of a request body or of a WebSocket message from a client, 1 KiB to 64 MiB.
     pub max_message_size: usize,
+    /// Messages a minute that a client may publish; 0 for no limit.
+    pub rate_limit_per_client: u32,
     /// Topics of one connection at a time, at least 1.
     pub subscriptions_max: usize,
     /// At-least-once consumers at a time, at least 1; a client or a group on one topic is one.

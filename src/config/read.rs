@@ -1,21 +1,15 @@
 //! Reads one typed setting at a time: parses its text, holds it against its bounds, or takes the default.
 
 use super::error::{ConfigError, Source, quoted};
-use super::table::{About, Computed, Fixed, Plain, Quantity};
+use super::table::{Computed, Fixed, Plain, Quantity};
 use super::typed::{Given, Typed};
 use super::value::{self, Value};
 
 impl Typed {
     /// A setting with a range and a default.
     pub(super) fn fixed<T: Value>(&self, setting: &Fixed<T>) -> Result<T, ConfigError> {
-        let about = &setting.quantity.about;
-        let Some(value) = self.quantity(&setting.quantity)? else {
-            return Ok(setting.default);
-        };
-        if !about.built {
-            self.refuse_unless(value == setting.default, about, &setting.default.show())?;
-        }
-        Ok(value)
+        let given = self.quantity(&setting.quantity)?;
+        Ok(given.unwrap_or(setting.default))
     }
 
     /// A setting with a range, if it was given.
@@ -70,23 +64,6 @@ impl Typed {
             |text| value::parse_list(text).map(parse).collect(),
             allowed,
         )
-    }
-
-    pub(super) fn refuse_unless(
-        &self,
-        built: bool,
-        about: &About,
-        default: &str,
-    ) -> Result<(), ConfigError> {
-        match self.get(about) {
-            Some(given) if !built => Err(ConfigError::NotBuilt {
-                setting: about.name,
-                source_of: given.source.clone(),
-                value: quoted(&given.text),
-                default: default.to_owned(),
-            }),
-            _ => Ok(()),
-        }
     }
 }
 

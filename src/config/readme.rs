@@ -40,13 +40,8 @@ fn row(setting: &dyn Declared, about: &About) -> String {
         .iter()
         .map(|name| format!("`{name}`"))
         .collect();
-    let note = if about.built {
-        ""
-    } else {
-        ". This version takes the default only"
-    };
     let (name, names, help) = (about.name, names.join(", "), about.help);
-    format!("| `--{name}` | {default} | {names} | {help}{note} |\n")
+    format!("| `--{name}` | {default} | {names} | {help} |\n")
 }
 
 #[test]

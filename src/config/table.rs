@@ -57,8 +57,6 @@ pub(crate) struct About {
     pub(crate) shape: Shape,
     /// The environment name that works without prefix, where there is one.
     pub(crate) plain_name: Option<&'static str>,
-    /// False when this version takes the default and nothing else.
-    pub(crate) built: bool,
 }
 
 impl About {
@@ -68,7 +66,7 @@ impl About {
         value_name: &'static str,
         help: &'static str,
     ) -> About {
-        let (shape, plain_name, built) = (Shape::One, None, true);
+        let (shape, plain_name) = (Shape::One, None);
         About {
             name,
             group,
@@ -76,7 +74,6 @@ impl About {
             help,
             shape,
             plain_name,
-            built,
         }
     }
 
@@ -89,13 +86,6 @@ impl About {
 
     pub(super) const fn shape(self, shape: Shape) -> About {
         About { shape, ..self }
-    }
-
-    pub(super) const fn not_built(self) -> About {
-        About {
-            built: false,
-            ..self
-        }
     }
 
     /// The key in the TOML file.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
+use super::charging;
 use super::context::Context;
 use super::exchange::Exchange;
 use super::request::{IdRoom, Ticket};
@@ -203,8 +204,16 @@ fn encode(
 ) -> Exchange {
     let mut room = IdRoom::default();
     let request_id = ticket.request_id.text(&mut room);
+    let standing = ticket.standing.as_ref();
+    let quota = standing.map(|it| charging::fields(it, ctx.now.wall_micros / 1_000_000));
     let mut fields = Fields::new();
     fields.push(("X-Request-Id", request_id));
+    fields.extend(
+        quota
+            .iter()
+            .flatten()
+            .map(|(name, value)| (*name, &**value)),
+    );
     fields.extend(
         answer
             .headers

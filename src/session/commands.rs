@@ -1,5 +1,6 @@
 //! What the messages of a WebSocket client lead to: effects, or errors (SPEC section 5).
 
+use super::charging::charge_command;
 use super::context::Context;
 use super::rights::{Rights, no_reading_sentence};
 use super::websocket::{append_text, closed};
@@ -111,6 +112,10 @@ pub(super) fn open(
     ctx: &mut Context<'_>,
     out: &mut Vec<u8>,
 ) -> Turn {
+    let is_charged = matches!(command, Ok(Command::Subscribe(_) | Command::Auth { .. }));
+    if is_charged && let Err(error) = charge_command(rights, ctx) {
+        return refuse(&error, ctx, out);
+    }
     match command {
         Ok(Command::Subscribe(subscribe)) => match rights.unreadable(&subscribe.topics) {
             None => Turn::effect(Effect::Subscribe(Box::new(request(subscribe)))),

@@ -1,5 +1,6 @@
 //! What a session may know beside the bytes: the time, its limits, and where ids come from.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::access::Gate;
@@ -7,6 +8,7 @@ use crate::api::origin::AccessPolicy;
 use crate::edge::TrustedProxies;
 use crate::http::HeadLimits;
 use crate::moment::{Moment, micros};
+use crate::quota::Quotas;
 use crate::topic::Budget;
 use crate::ws::AssemblerLimits;
 
@@ -104,6 +106,10 @@ pub struct Context<'a> {
     pub limits: &'a SessionLimits,
     /// Where credentials are checked; `None` where none are asked for.
     pub gate: Option<&'a mut Gate>,
+    /// What clients have left.
+    pub quotas: &'a Quotas,
+    /// The address at the other end, where clients without a credential have a limit.
+    pub peer: Option<IpAddr>,
     /// Who is believed what others said of who they are.
     pub proxies: &'a TrustedProxies,
     /// Which origins and hosts are served.

@@ -10,6 +10,7 @@
 //! ```
 
 use super::answer::{Answer, answer, refusal};
+use super::charging::charge;
 use super::context::{Context, RESERVED_TIMEOUT};
 use super::plan::{Plan, plan};
 use super::poll::Poll;
@@ -317,6 +318,13 @@ impl Http {
     ) -> Turn {
         ticket.body_bytes = body.len() as u64;
         self.state = State::Waiting;
+        let plan = match plan.is_charged() {
+            true => match charge(&mut ticket, 1, ctx) {
+                Ok(()) => plan,
+                Err(refused) => Plan::Answer(refused),
+            },
+            false => plan,
+        };
         let turn = match plan {
             Plan::PublishOne(key) => publish::one(ticket, key, body, content_type, ctx, out),
             Plan::PublishBulk(key) => publish::bulk(ticket, key, body, content_type, ctx, out),

@@ -10,6 +10,7 @@
 
 mod ack;
 mod answer;
+mod charging;
 mod close_reason;
 mod closing;
 mod commands;

@@ -43,6 +43,17 @@ impl Plan {
         matches!(self, Plan::Answer(answer) if answer.is_error())
     }
 
+    /// Whether it costs its sender as much as a message does: what operators ask for is free, and publishing
+    /// is charged when its messages are known.
+    pub(super) fn is_charged(&self) -> bool {
+        match self {
+            Plan::PublishOne(_) | Plan::PublishBulk(_) => false,
+            Plan::Health | Plan::Ready | Plan::Metrics => false,
+            Plan::Answer(answer) => answer.is_error(),
+            _ => true,
+        }
+    }
+
     fn error(code: ErrorCode) -> Plan {
         Plan::Answer(Box::new(Answer::error(code)))
     }

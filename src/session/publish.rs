@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::answer::{Answer, answer};
+use super::charging::charge;
 use super::context::Context;
 use super::request::Ticket;
 use super::rights::no_publishing;
@@ -122,13 +123,16 @@ pub enum NotStored {
 
 /// One message.
 pub(super) fn one(
-    ticket: Ticket,
+    mut ticket: Ticket,
     key: Option<Key>,
     body: &[u8],
     content_type: Option<&[u8]>,
     ctx: &mut Context<'_>,
     out: &mut Vec<u8>,
 ) -> Turn {
+    if let Err(refused) = charge(&mut ticket, 1, ctx) {
+        return answer(&ticket, &refused, ctx, out);
+    }
     match parse_one(body, content_type) {
         Ok(publication) if !ticket.rights.may_publish(&publication.topic) => {
             answer(&ticket, &no_publishing(&publication.topic), ctx, out)
@@ -143,14 +147,19 @@ pub(super) fn one(
 
 /// Several messages: all of them valid, or none is published.
 pub(super) fn bulk(
-    ticket: Ticket,
+    mut ticket: Ticket,
     key: Option<Key>,
     body: &[u8],
     content_type: Option<&[u8]>,
     ctx: &mut Context<'_>,
     out: &mut Vec<u8>,
 ) -> Turn {
-    match parse_bulk(body, content_type) {
+    let parsed = parse_bulk(body, content_type);
+    let messages = parsed.as_ref().map_or(1, Vec::len);
+    if let Err(refused) = charge(&mut ticket, messages, ctx) {
+        return answer(&ticket, &refused, ctx, out);
+    }
+    match parsed {
         Ok(publications) => {
             let mut topics = publications.iter().map(|it| &it.topic);
             if let Some(topic) = topics.find(|topic| !ticket.rights.may_publish(topic)) {

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use super::context::Context;
 use super::rights::Rights;
 use crate::api::route::Route;
+use crate::edge::TrustedProxies;
 use crate::http::{HeadError, Method, RequestHead, Version};
+use crate::quota::Standing;
 
 /// Longest incoming `X-Request-Id` that is kept (SPEC section 4).
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -23,6 +25,8 @@ pub struct Ticket {
     pub(super) rights: Rights,
     /// Whom it says that it is from; to be believed of those who are trusted.
     pub(super) forwarded: Option<IpAddr>,
+    /// What its sender has left, where that is limited.
+    pub(super) standing: Option<Standing>,
     /// A listed origin, whose pages may read the answer.
     pub(super) cors_origin: Option<Box<str>>,
     /// First byte of the head, in monotonic microseconds.
@@ -36,9 +40,11 @@ impl Ticket {
         &self.rights
     }
 
-    /// Whom it says that it is from, as proxies do; to be believed of those who are trusted.
-    pub fn forwarded(&self) -> Option<IpAddr> {
-        self.forwarded
+    /// The address that it comes from: who is at the other end, or, if that is a proxy that is trusted,
+    /// whom this has it from.
+    pub fn client(&self, peer: IpAddr, proxies: &TrustedProxies) -> IpAddr {
+        let forwarded = self.forwarded.filter(|_| proxies.contains(peer));
+        forwarded.unwrap_or(peer)
     }
 
     /// For a request whose first byte came at `began_at`.
@@ -52,6 +58,7 @@ impl Ticket {
             request_id: RequestId::of(head.headers.first("x-request-id"), ctx.random),
             rights: Rights::default(),
             forwarded: ctx.proxies.client(&head.headers),
+            standing: None,
             cors_origin: None,
             began_at,
             body_bytes: 0,
@@ -92,6 +99,7 @@ impl Ticket {
             request_id: RequestId::of(None, ctx.random),
             rights: Rights::default(),
             forwarded: None,
+            standing: None,
             cors_origin: None,
             began_at,
             body_bytes: 0,

@@ -77,6 +77,8 @@ impl Desk {
             date: &self.date,
             limits: &self.limits,
             gate: self.gate.as_mut(),
+            quotas: &shared.quotas,
+            peer: None,
             proxies: &shared.proxies,
             access: &shared.access,
             budget: shared.store.budget(),

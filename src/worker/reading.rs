@@ -9,7 +9,7 @@ use super::outbox::ANSWER_BYTES_MAX;
 use super::shared::Place;
 use super::slots::ConnectionKey;
 use super::stream::Stream;
-use crate::session::{CloseReason, Session};
+use crate::session::{CloseReason, Context, Session};
 
 /// Bytes of one read.
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
@@ -288,9 +288,14 @@ impl Worker {
             if connection.marks.is_doomed || connection.owes_last_word() {
                 return input.len();
             }
-            let mut ctx = self
-                .desk
-                .context(&self.shared, self.now, connection.is_reserved());
+            let has_limit = self.shared.quotas.has_default();
+            let peer = has_limit.then(|| connection.stream.client()).flatten();
+            let mut ctx = Context {
+                peer,
+                ..self
+                    .desk
+                    .context(&self.shared, self.now, connection.is_reserved())
+            };
             let out = self.answers.of(key);
             let turn = connection
                 .session

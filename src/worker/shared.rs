@@ -11,6 +11,7 @@ use crate::edge::TrustedProxies;
 use crate::fanout::Doorbell;
 use crate::idempotency::Idempotency;
 use crate::metrics::WorkerMetrics;
+use crate::quota::Quotas;
 use crate::tls::Certificate;
 use crate::topic::{TopicName, TopicStore};
 use crate::valkey::consumers::ConsumerTerms;
@@ -28,6 +29,8 @@ pub struct Shared {
     pub authority: Option<Arc<Authority>>,
     /// What TLS connections begin with; `None` where there are none.
     pub tls: Option<Certificate>,
+    /// What clients have left.
+    pub quotas: Quotas,
     /// Who is believed what others said of who they are.
     pub proxies: TrustedProxies,
     /// Which origins and hosts are served.

@@ -106,6 +106,9 @@ impl Worker {
         self.next_sweep = now + interval;
         self.try_stalled_again();
         self.renew_leases();
+        if self.index == 0 {
+            self.shared.quotas.sweep();
+        }
         self.shed();
         self.tell_gauges();
     }

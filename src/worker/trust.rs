@@ -88,11 +88,6 @@ impl Worker {
     /// it from. `None` when the peer has gone.
     pub(super) fn client_of(&self, key: ConnectionKey, ticket: &Ticket) -> Option<IpAddr> {
         let peer = self.connections.get(key)?.stream.client()?;
-        let forwarded = ticket.forwarded();
-        Some(
-            forwarded
-                .filter(|_| self.shared.proxies.contains(peer))
-                .unwrap_or(peer),
-        )
+        Some(ticket.client(peer, &self.shared.proxies))
     }
 }

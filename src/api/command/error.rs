@@ -13,6 +13,8 @@ pub enum CommandErrorCode {
     Unauthorized,
     /// The credential does not allow this.
     Forbidden,
+    /// The client has asked for more than it may in a minute.
+    RateLimit,
     /// A bound of the connection was reached.
     LimitExceeded,
 }
@@ -26,6 +28,7 @@ impl CommandErrorCode {
             CommandErrorCode::Processing => "PROCESSING_ERROR",
             CommandErrorCode::Unauthorized => "UNAUTHORIZED",
             CommandErrorCode::Forbidden => "FORBIDDEN",
+            CommandErrorCode::RateLimit => "RATE_LIMIT_EXCEEDED",
             CommandErrorCode::LimitExceeded => "LIMIT_EXCEEDED",
         }
     }

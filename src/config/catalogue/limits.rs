@@ -57,10 +57,9 @@ pub(crate) const RATE_LIMIT_PER_CLIENT: Fixed<Count> = Fixed::new(
         "rate-limit-per-client",
         Group::Limits,
         "NUMBER",
-        "Messages a minute that one client may publish; 0 is no limit",
+        "Messages a minute that one client may publish, other requests counted as one; 0 is no limit",
     )
-    .plain_name("RATE_LIMIT_PER_CLIENT")
-    .not_built(),
+    .plain_name("RATE_LIMIT_PER_CLIENT"),
     Count(0),
     Count(0),
     Count(1_000_000_000),

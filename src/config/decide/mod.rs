@@ -23,8 +23,6 @@ use super::{
 ///
 /// The first setting that does not allow a start, with its source and what is allowed.
 pub fn decide(typed: &Typed, machine: Machine) -> Result<(Config, Vec<String>), ConfigError> {
-    // The contract names it and this version has nothing that follows it.
-    typed.fixed(&all::RATE_LIMIT_PER_CLIENT)?;
     let mut warnings = typed.warnings.clone();
     let client_retention = typed.fixed(&all::CLIENT_RETENTION)?;
     let max_message_size = size(typed.fixed(&all::MAX_MESSAGE_SIZE)?);
@@ -57,6 +55,7 @@ pub fn decide(typed: &Typed, machine: Machine) -> Result<(Config, Vec<String>), 
         http_connections_max: count(typed.fixed(&all::HTTP_CONNECTIONS_MAX)?),
         topics_max: count(typed.fixed(&all::TOPICS_MAX)?),
         max_message_size,
+        rate_limit_per_client: number(typed.fixed(&all::RATE_LIMIT_PER_CLIENT)?),
         subscriptions_max: count(typed.fixed(&all::SUBSCRIPTIONS_MAX)?),
         consumers_max: count(typed.fixed(&all::CONSUMERS_MAX)?),
         group_members_max: count(typed.fixed(&all::GROUP_MEMBERS_MAX)?),
@@ -202,6 +201,10 @@ fn log_format(text: &str) -> Option<LogFormat> {
 
 fn port(Count(number): Count) -> u16 {
     u16::try_from(number).expect("the range of the port ends at 65535")
+}
+
+fn number(Count(number): Count) -> u32 {
+    u32::try_from(number).expect("the range of the limit ends before")
 }
 
 /// As many as the address space holds, where it is smaller than the number.

@@ -253,13 +253,3 @@ fn a_wrong_value_stays_on_its_line() {
         "{sentence}"
     );
 }
-
-#[test]
-fn what_is_not_built_takes_its_default_only() {
-    assert_eq!(
-        refused(&[("rate-limit-per-client", "60")]),
-        "the setting rate-limit-per-client, given by --rate-limit-per-client, cannot be \"60\": this \
-         version does not have that part yet, and only the default, 0, is allowed"
-    );
-    assert_eq!(config(&[("rate-limit-per-client", "0")]), config(&[]));
-}

@@ -1,7 +1,7 @@
 //! What a worker does for polls and streams.
 
 use super::super::pulsar_proxy::session::{Polled, StreamOpening, Turn};
-use super::super::pulsar_proxy::topic::{Batch, Gap, TopicName};
+use super::super::pulsar_proxy::topic::{Batch, Gap, Message, TopicName};
 use super::{Conversation, Joined, resumes};
 
 impl Conversation {
@@ -63,5 +63,36 @@ impl Conversation {
             self.event(|session, ctx, out| session.streaming(opening, &resumes, &gaps, ctx, out));
         self.deliver();
         turn
+    }
+
+    /// Appends the frames that subscriptions have not had.
+    pub(super) fn deliver(&mut self) {
+        if self.session.is_polling() {
+            let turn = self.answer_poll(&[], false);
+            return self.carry_out(turn);
+        }
+        let batch = Batch {
+            messages_max: usize::MAX,
+            bytes_max: usize::MAX,
+        };
+        let mut messages: Vec<Message> = Vec::new();
+        for subscription in &mut self.subscriptions {
+            let handle = subscription.handle;
+            let reading = self
+                .store
+                .read(handle, subscription.read, batch, self.now, &mut messages)
+                .expect("a topic with a subscriber exists");
+            subscription.read = reading.place.sequence;
+            assert!(reading.lost.is_none(), "delivered at once, nothing is lost");
+            // What was delivered may be evicted.
+            self.store
+                .take_news(handle, 0, None, self.now, &mut Vec::new());
+            for message in messages.drain(..) {
+                match self.session.wrap(&message, None) {
+                    Some(wrapping) => self.output.extend(wrapping.slices().concat()),
+                    None => self.output.extend_from_slice(message.frame()),
+                }
+            }
+        }
     }
 }

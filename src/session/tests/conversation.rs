@@ -11,13 +11,14 @@ use super::pulsar_proxy::api::reply::{AckError, Resume};
 use super::pulsar_proxy::edge::TrustedProxies;
 use super::pulsar_proxy::http::HeadLimits;
 use super::pulsar_proxy::moment::Moment;
+use super::pulsar_proxy::quota::Quotas;
 use super::pulsar_proxy::session::{
     Acknowledged, CloseReason, Context, Effect, Exchange, Kept, NotStored, Publish, Session,
     SessionIds, SessionLimits, Stored, SubscribeRequest, Turn,
 };
 use super::pulsar_proxy::topic::{
-    Batch, Budget, CatalogueError, Draft, Epoch, Gap, HistoryLimits, LocalTopic, Message,
-    MessageId, Outcome, Start, StoreLimits, TopicHandle, TopicName, TopicStore,
+    Budget, CatalogueError, Draft, Epoch, Gap, HistoryLimits, LocalTopic, MessageId, Outcome,
+    Start, StoreLimits, TopicHandle, TopicName, TopicStore,
 };
 
 #[path = "consuming.rs"]
@@ -80,6 +81,7 @@ pub(super) struct Conversation {
     /// Where credentials are asked for.
     pub(super) gate: Option<Gate>,
     pub(super) proxies: TrustedProxies,
+    pub(super) quotas: Quotas,
     pub(super) access: AccessPolicy,
     pub(super) is_draining: bool,
     pub(super) is_reserved: bool,
@@ -140,6 +142,7 @@ impl Conversation {
             limits: LIMITS,
             gate: None,
             proxies: TrustedProxies::default(),
+            quotas: Quotas::new(0),
             access: AccessPolicy::new(true, [], []),
             is_draining: false,
             is_reserved: false,
@@ -283,6 +286,8 @@ impl Conversation {
             date: DATE,
             limits: &self.limits,
             gate: self.gate.as_mut(),
+            quotas: &self.quotas,
+            peer: None,
             proxies: &self.proxies,
             access: &self.access,
             budget: self.store.budget(),
@@ -465,36 +470,5 @@ impl Conversation {
         self.subscriptions.clear();
         self.session
             .closing(reason, self.now.monotonic_micros + LINGER);
-    }
-
-    /// Appends the frames that subscriptions have not had.
-    fn deliver(&mut self) {
-        if self.session.is_polling() {
-            let turn = self.answer_poll(&[], false);
-            return self.carry_out(turn);
-        }
-        let batch = Batch {
-            messages_max: usize::MAX,
-            bytes_max: usize::MAX,
-        };
-        let mut messages: Vec<Message> = Vec::new();
-        for subscription in &mut self.subscriptions {
-            let handle = subscription.handle;
-            let reading = self
-                .store
-                .read(handle, subscription.read, batch, self.now, &mut messages)
-                .expect("a topic with a subscriber exists");
-            subscription.read = reading.place.sequence;
-            assert!(reading.lost.is_none(), "delivered at once, nothing is lost");
-            // What was delivered may be evicted.
-            self.store
-                .take_news(handle, 0, None, self.now, &mut Vec::new());
-            for message in messages.drain(..) {
-                match self.session.wrap(&message, None) {
-                    Some(wrapping) => self.output.extend(wrapping.slices().concat()),
-                    None => self.output.extend_from_slice(message.frame()),
-                }
-            }
-        }
     }
 }
