@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What credentials and TLS cost: publishes with wrk to one server, plain and with TLS, without a credential and with.
+# What credentials and TLS cost: publishes with wrk to one server, plain and with TLS, with a limit, without a
+# credential and with.
 #   scripts/access-load.sh [SECONDS]   4 s a round by default
 # Three rounds of each kind in turns, of which the median counts: CPU time of the server for each publication. Then
 # handshakes, new and resumed, and memory for each idle connection.
@@ -68,6 +69,8 @@ hash="$(printf %s "$key" | sha256sum | cut -d ' ' -f 1)"
 
 start_server
 open_pid=$pid open_port=$port open_tls=$tls_port
+start_server --rate-limit-per-client 1000000000
+limited_pid=$pid limited_port=$port
 JWT_SECRET_KEY="$secret" start_server --api-keys "load:read+write:sha256:$hash"
 token="$(JWT_SECRET_KEY="$secret" target/release/pulsar-proxy token make --subject load --permissions read,write)"
 closed_pid=$pid closed_port=$port
@@ -78,12 +81,14 @@ for _ in 1 2 3; do
     pid=$open_pid
     publish "http://127.0.0.1:$open_port/api/v1/messages" >> "$folder/none"
     publish "https://127.0.0.1:$open_tls/api/v1/messages" >> "$folder/tls"
+    pid=$limited_pid
+    publish "http://127.0.0.1:$limited_port/api/v1/messages" >> "$folder/limit"
     pid=$closed_pid
     publish "http://127.0.0.1:$closed_port/api/v1/messages" --header "Authorization: Bearer $key" >> "$folder/key"
     publish "http://127.0.0.1:$closed_port/api/v1/messages" --header "Authorization: Bearer $token" >> "$folder/token"
 done
 none="$(median < "$folder/none")"
-for kind in none key token tls; do
+for kind in none limit key token tls; do
     value="$(median < "$folder/$kind")"
     awk -v kind="$kind" -v value="$value" -v none="$none" \
         'BEGIN { printf "%-6s %6.2f µs of CPU for each publication, %.2f times none\n", kind, value / 100, value / none }'

@@ -341,7 +341,7 @@ fn build_shared(
         access: AccessPolicy::new(config.host.is_loopback() && trust.is_none(), origins, hosts),
         authority: trust.map(Authority::new).map(Arc::new),
         tls,
-        quotas: Quotas::new(config.rate_limit_per_client),
+        quotas: Quotas::new(config.rate_limit_per_client, valkey.is_some()),
         proxies: TrustedProxies::new(config.trusted_proxies.clone()),
         store,
         valkey,

@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use test_util::everywhere::everywhere;
+use test_util::everywhere::{Place, everywhere};
 use test_util::wire::{handshake_with, subscribe};
-use test_util::{Http, Response, Server, Wire, with_workers};
+use test_util::{DEADLINE, Http, Response, Server, Valkey, Wire, wait_until, with_workers};
 
 const BODY: &str = r#"{"topic":"t","payload":{"is":1}}"#;
 
@@ -227,4 +227,82 @@ fn a_key_may_have_a_limit_of_its_own_wherever_it_is_used() {
             assert_eq!(publish_as("wrong").status, status);
         }
     });
+}
+
+/// Instances that share a store, by which a client with a limit of 20 comes.
+fn on_several_instances(test: impl Fn(&[Server])) {
+    for place in [Place::behind_memory("2"), Place::on_a_cluster("2")] {
+        let start = |_| place.start(&["--rate-limit-per-client", "20"]);
+        test(&(0..3).map(start).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn instances_hear_what_was_charged_by_others() {
+    on_several_instances(|servers| {
+        let mut all: Vec<Http> = servers
+            .iter()
+            .map(|server| Http::open(server.addr()))
+            .collect();
+        // Exchanges begin with the first charge.
+        for http in &mut all {
+            assert_eq!(publish(http, &[]).status, 201);
+        }
+        wait_until("the first has heard of the two others", DEADLINE, || {
+            let left = standing(&all[0].get("/nothing")).1;
+            assert!(left > 3, "it should have heard sooner");
+            // What was asked for here, the first message among it, and the two.
+            let asked = 20 - 2 - left;
+            let asked_here =
+                servers[0].metric("proxy_http_requests_total", &[("handler", "none")]) + 1.0;
+            asked as f64 >= asked_here
+        });
+    });
+}
+
+#[test]
+fn who_has_had_too_much_from_several_pays_it_back() {
+    on_several_instances(|servers| {
+        let mut all: Vec<Http> = servers
+            .iter()
+            .map(|server| Http::open(server.addr()))
+            .collect();
+        for http in &mut all {
+            assert_eq!(publish(http, &[]).status, 201);
+        }
+        // At once, before they have heard of one another.
+        let statuses: Vec<u16> = all.iter_mut().map(|http| bulk(http, 17).status).collect();
+        let had = statuses.iter().filter(|status| **status == 207).count() as u64;
+        assert!(had >= 1, "{statuses:?}");
+        for http in &mut all {
+            let owed = 3 + (17 * had) - 20;
+            wait_until("it has heard of all", DEADLINE, || {
+                let answer = http.get("/nothing");
+                let wait = answer
+                    .header("Retry-After")
+                    .map_or(0, |it| it.parse().expect("seconds"));
+                // Three seconds for each message that was too much, but for what has come back meanwhile.
+                answer.status == 429 && (had == 1 || wait >= 3 * owed - 20)
+            });
+        }
+    });
+}
+
+#[test]
+fn without_the_store_each_instance_counts_for_itself() {
+    let mut store = Valkey::start();
+    let port = store.port().to_string();
+    let backend = ["--storage-backend", "valkey", "--valkey-port", &port];
+    let server = Server::start(&[&backend[..], &["--rate-limit-per-client", "20"]].concat());
+    server.wait_until_ready();
+    let mut http = Http::open(server.addr());
+    assert_eq!(publish(&mut http, &[]).status, 201);
+    store.kill();
+    server.wait_until_unready();
+    let left = standing(&http.get("/nothing")).1;
+    for expected in (0..left).rev() {
+        assert_eq!(standing(&http.get("/nothing")).1, expected);
+    }
+    http.get("/nothing")
+        .assert_error(429, "RATE_LIMIT_EXCEEDED");
 }

@@ -27,6 +27,12 @@ impl Digest {
         Digest(Sha256::digest(credential).into())
     }
 
+    /// Its beginning.
+    pub fn number(&self) -> u128 {
+        let beginning = self.0.first_chunk();
+        u128::from_be_bytes(*beginning.expect("a hash has twice as many bytes"))
+    }
+
     /// Reads `sha256:` and 64 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Digest> {
         let digits = text.strip_prefix(HASH_PREFIX)?.as_bytes();

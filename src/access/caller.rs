@@ -9,6 +9,8 @@ pub struct Caller {
     /// The same for all credentials of one: `key:` and the name of an API key, `sub:` and the subject
     /// of tokens; for a token without one, something of its own.
     pub identity: Box<str>,
+    /// Stands for the identity where that is counted: the beginning of its SHA-256 hash.
+    pub number: u128,
     /// What the credential allows.
     pub grant: Grant,
     /// When it ends, in seconds of Unix time, if ever.

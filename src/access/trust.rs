@@ -45,8 +45,10 @@ impl Trust {
             let verified = self.verifier.verify(credential, now_unix)?;
             return Ok(of_token(verified, &digest));
         };
+        let identity = format!("key:{}", key.name);
         Ok(Caller {
-            identity: format!("key:{}", key.name).into(),
+            number: Digest::of(identity.as_bytes()).number(),
+            identity: identity.into(),
             grant: key.grant.clone(),
             expires_at: None,
             rate_limit: key.rate_limit,
@@ -72,6 +74,7 @@ fn of_token(verified: Verified, digest: &Digest) -> Caller {
         None => format!("token:{digest}"),
     };
     Caller {
+        number: Digest::of(identity.as_bytes()).number(),
         identity: identity.into(),
         grant: verified.grant,
         expires_at: Some(verified.expires_at),

@@ -8,7 +8,7 @@ use super::request::Ticket;
 use super::rights::Rights;
 use crate::api::command::{CommandError, CommandErrorCode};
 use crate::api::error::ErrorCode;
-use crate::quota::{Exhausted, Standing};
+use crate::quota::{Exhausted, Standing, Who};
 
 /// Charges the sender of a request for so many messages, or for one if there are none; its answer tells
 /// what is left.
@@ -23,8 +23,8 @@ pub(super) fn charge(
     let count = u32::try_from(messages).ok().and_then(NonZeroU32::new);
     let count = count.unwrap_or(NonZeroU32::MIN);
     let (who, own) = match (ticket.rights.caller(), ctx.peer) {
-        (Some(caller), _) => (ctx.quotas.named(&caller.identity), caller.rate_limit),
-        (None, Some(peer)) => (ctx.quotas.at(ticket.client(peer, ctx.proxies)), None),
+        (Some(caller), _) => (Who(caller.number), caller.rate_limit),
+        (None, Some(peer)) => (Who::at(ticket.client(peer, ctx.proxies)), None),
         // Without a limit nobody has asked for the address, or the peer has gone.
         (None, None) => return Ok(()),
     };
@@ -66,8 +66,9 @@ pub(super) fn charge_command(rights: &Rights, ctx: &Context<'_>) -> Result<(), C
     let Some(caller) = rights.caller() else {
         return Ok(());
     };
-    let who = ctx.quotas.named(&caller.identity);
-    let charged = ctx.quotas.charge(who, caller.rate_limit, NonZeroU32::MIN);
+    let charged = ctx
+        .quotas
+        .charge(Who(caller.number), caller.rate_limit, NonZeroU32::MIN);
     charged.map(|_| ()).map_err(|exhausted| {
         let limit = exhausted.standing.limit;
         let sentence = format!("More than {limit} messages or requests in a minute");

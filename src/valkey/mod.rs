@@ -18,6 +18,7 @@ mod breaker;
 pub mod catalogue;
 mod cell;
 pub mod channel;
+pub mod charges;
 mod commands;
 mod connect;
 pub mod consumers;

@@ -14,6 +14,7 @@ mod acks_behind;
 mod answers;
 mod burying;
 mod catch_up;
+mod charges;
 mod closing;
 mod cold;
 mod cold_polls;
@@ -69,6 +70,7 @@ use crate::valkey::Mail;
 
 use accept::Acceptor;
 use answers::Answers;
+use charges::Exchange;
 use connection::Connection;
 use deadlines::Deadlines;
 use desk::Desk;
@@ -153,6 +155,7 @@ pub struct Worker {
     mail: Vec<Mail>,
     deadlines: Deadlines,
     next_sweep: u64,
+    exchange: Exchange,
     drain: Option<Drain>,
 
     /// Topics and connections that wait for a turn in the fan-out.
@@ -230,6 +233,7 @@ impl Worker {
             mail: Vec::new(),
             deadlines: Deadlines::new(now.monotonic_micros),
             next_sweep: now.monotonic_micros,
+            exchange: Exchange::new(index == 0 && shared.valkey.is_some()),
             drain: None,
             work: WorkQueue::default(),
             touched: Vec::new(),
@@ -272,6 +276,7 @@ impl Worker {
             self.read_again();
             self.take_mail();
             self.take_deadlines();
+            self.exchange_charges();
             self.ask_again();
             self.ring_peers();
             self.send_answers();
@@ -329,7 +334,7 @@ impl Worker {
             return 0;
         }
         let now = self.now.monotonic_micros;
-        let mut until = self.next_sweep;
+        let mut until = self.next_sweep.min(self.exchange.due());
         if !self.ask_later.is_empty() {
             until = until.min(self.next_asking);
         }

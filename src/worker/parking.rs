@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use super::Worker;
 use super::acks_behind::Acking;
 use super::burying::Burial;
+use super::charges::EXCHANGE_TICKET;
 use super::commands::Joined;
 use super::consulting::Consulting;
 use super::entering::Entering;
@@ -292,6 +293,7 @@ impl Worker {
         self.shared.post.inbox(self.index).take(&mut mail);
         for item in mail.drain(..) {
             match item {
+                Mail::Reply(EXCHANGE_TICKET, reply) => self.charges_heard(reply),
                 Mail::Reply(ticket, reply) => self.take_reply(ticket, reply),
                 Mail::News(local) => self.has_news(local),
             }

@@ -142,7 +142,7 @@ impl Conversation {
             limits: LIMITS,
             gate: None,
             proxies: TrustedProxies::default(),
-            quotas: Quotas::new(0),
+            quotas: Quotas::new(0, false),
             access: AccessPolicy::new(true, [], []),
             is_draining: false,
             is_reserved: false,

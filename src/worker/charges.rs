@@ -1,0 +1,101 @@
+//! Tells other instances what clients were charged here, and hears what they were charged there. One worker
+//! does it for all.
+
+use super::Worker;
+use crate::quota::{Charge, Who};
+use crate::valkey::charges::{self, SharedCharge};
+use crate::valkey::{Job, Reply, Task, Waiter};
+
+/// The ticket of an exchange: there is one at a time.
+pub(super) const EXCHANGE_TICKET: u64 = (u64::MAX >> 1) - 1;
+
+/// Between two exchanges, in microseconds.
+const INTERVAL_MICROS: u64 = 200_000;
+
+/// Clients of one exchange; others wait for the next one.
+const CLIENTS_MAX: usize = 4_096;
+
+/// How far an exchange is.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// When the next one is due, in monotonic microseconds; `u64::MAX` for never.
+    due: u64,
+    is_under_way: bool,
+    /// The last entry that was heard of, as Valkey names it.
+    last: Vec<u8>,
+}
+
+impl Exchange {
+    /// Of a worker that does it, or does not.
+    pub(super) fn new(does_it: bool) -> Exchange {
+        Exchange {
+            due: if does_it { 0 } else { u64::MAX },
+            is_under_way: false,
+            last: Vec::new(),
+        }
+    }
+
+    /// When to wake for it.
+    pub(super) fn due(&self) -> u64 {
+        if self.is_under_way {
+            u64::MAX
+        } else {
+            self.due
+        }
+    }
+}
+
+impl Worker {
+    /// Begins an exchange, if it is time for one.
+    pub(super) fn exchange_charges(&mut self) {
+        let now = self.now.monotonic_micros;
+        if now < self.exchange.due() {
+            return;
+        }
+        self.exchange.due = now + INTERVAL_MICROS;
+        let quotas = &self.shared.quotas;
+        let Some(valkey) = self.shared.valkey.as_ref().filter(|_| quotas.is_used()) else {
+            return;
+        };
+        let told: Vec<SharedCharge> = quotas.take_charges(CLIENTS_MAX).iter().map(told).collect();
+        let instance = &*self.shared.consumer_terms.instance;
+        let call = charges::exchange(valkey.keys(), &self.exchange.last, instance, &told);
+        let job = Job {
+            waiter: Waiter {
+                worker: self.index,
+                ticket: EXCHANGE_TICKET,
+            },
+            deadline: self.clock.now().after(valkey.timeout()),
+            task: Task::Call(call),
+        };
+        // Without Valkey each instance counts for itself, and what could not be told is let go.
+        self.exchange.is_under_way = valkey.submit(job).is_ok();
+    }
+
+    /// The others have been heard.
+    pub(super) fn charges_heard(&mut self, reply: Reply) {
+        self.exchange.is_under_way = false;
+        let Reply::Called(Ok(answer)) = reply else {
+            return;
+        };
+        if let Some((last, told)) = charges::heard(&answer) {
+            self.exchange.last = last;
+            let charges = told.into_iter().filter_map(|charge| {
+                Some(Charge {
+                    who: Who(charge.who),
+                    limit: charge.limit.try_into().ok()?,
+                    count: charge.count,
+                })
+            });
+            self.shared.quotas.owe(charges);
+        }
+    }
+}
+
+fn told(charge: &Charge) -> SharedCharge {
+    SharedCharge {
+        who: charge.who.0,
+        limit: charge.limit.get(),
+        count: charge.count,
+    }
+}
