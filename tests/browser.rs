@@ -11,20 +11,16 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use test_util::Server;
+use test_util::browser::{Browser, Reports, listen};
 use test_util::owed::publish_numbers;
 
-/// A browser takes its time to start, on a busy machine above all.
-const DEADLINE: Duration = Duration::from_secs(60);
 const PAGE: &str = include_str!("data/browser.html");
 
 #[test]
@@ -39,12 +35,7 @@ fn a_page_consumes_and_resumes() {
         .replace("{{SERVER}}", &server.addr().to_string())
         .replace("{{RELAYED}}", &relay.address.to_string())
         .replace("{{SINCE}}", &orders[0]);
-    let (sender, receiver) = channel();
-    thread::spawn(move || serve_page(&listener, &page, &sender));
-    let mut reports = Reports {
-        receiver,
-        seen: Vec::new(),
-    };
+    let mut reports = Reports::of_pages([(listener, page)]);
     let _browser = Browser::open(&format!("http://{origin}/"));
 
     socket_consumes(&mut reports, &server);
@@ -153,85 +144,6 @@ fn source_is_told_of_gaps(
     relay.cut();
 }
 
-/// What the page reports, as it comes.
-struct Reports {
-    receiver: Receiver<Value>,
-    seen: Vec<Value>,
-}
-
-impl Reports {
-    /// The first report, of those that came or come, that is `wanted`.
-    fn wait(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let end = Instant::now() + DEADLINE;
-        if let Some(report) = self.seen.iter().find(|it| wanted(it)) {
-            return report.clone();
-        }
-        loop {
-            let remaining = end.saturating_duration_since(Instant::now());
-            let Ok(report) = self.receiver.recv_timeout(remaining) else {
-                panic!("{what} was not reported, but {:#?}", self.seen);
-            };
-            self.seen.push(report.clone());
-            if wanted(&report) {
-                return report;
-            }
-        }
-    }
-
-    /// All reports so far from one part of the page.
-    fn of(&mut self, from: &str) -> Vec<&Value> {
-        self.seen.extend(self.receiver.try_iter());
-        self.seen.iter().filter(|it| it["from"] == from).collect()
-    }
-}
-
-/// A headless browser. Dropping it ends it.
-struct Browser {
-    child: Child,
-    _profile: tempfile::TempDir,
-}
-
-impl Browser {
-    fn open(url: &str) -> Browser {
-        let profile = tempfile::tempdir().expect("a directory can be made");
-        let switches = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--disable-dev-shm-usage",
-        ];
-        let names = ["chromium", "chromium-browser", "google-chrome"];
-        let mut started = names.iter().filter_map(|name| {
-            let mut command = Command::new(name);
-            command.args(switches).arg(url);
-            let directory = format!("--user-data-dir={}", profile.path().display());
-            command.arg(directory).stdin(Stdio::null());
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-            command.spawn().ok()
-        });
-        let child = started
-            .next()
-            .expect("a browser is needed: the Debian package chromium");
-        Browser {
-            child,
-            _profile: profile,
-        }
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // It may have ended by itself, which the test would have seen.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Passes connections on to a server, until they are cut.
 struct Relay {
     address: SocketAddr,
@@ -312,65 +224,4 @@ fn pass_on(mut client: TcpStream, state: &Mutex<RelayState>) -> Option<()> {
     });
     std::io::copy(&mut client, &mut server).ok()?;
     server.shutdown(Shutdown::Write).ok()
-}
-
-fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    let address = listener.local_addr().expect("the listener is bound");
-    (listener, address)
-}
-
-/// Answers each request with the page, or takes its report.
-fn serve_page(listener: &TcpListener, page: &str, reports: &Sender<Value>) {
-    for stream in listener.incoming().map_while(Result::ok) {
-        // A browser opens connections in advance, which must not hold up the others.
-        let (page, reports) = (page.to_owned(), reports.clone());
-        thread::spawn(move || serve_connection(stream, &page, &reports));
-    }
-}
-
-fn serve_connection(stream: TcpStream, page: &str, reports: &Sender<Value>) -> Option<()> {
-    let mut input = BufReader::new(stream.try_clone().ok()?);
-    let mut output = stream;
-    loop {
-        let (method, length) = read_head(&mut input)?;
-        let mut body = vec![0; length];
-        input.read_exact(&mut body).ok()?;
-        let text = match method.as_str() {
-            "POST" => {
-                reports.send(serde_json::from_slice(&body).ok()?).ok()?;
-                ""
-            }
-            _ => page,
-        };
-        write!(
-            output,
-            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{text}",
-            text.len()
-        )
-        .ok()?;
-    }
-}
-
-/// The method of the next request and the length of its body.
-fn read_head(input: &mut impl BufRead) -> Option<(String, usize)> {
-    let (mut method, mut length) = (None, 0);
-    loop {
-        let mut line = String::new();
-        if input.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        let line = line.trim_end();
-        if line.is_empty() {
-            return Some((method?, length));
-        }
-        if method.is_none() {
-            method = line.split(' ').next().map(str::to_owned);
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().ok()?;
-        }
-    }
 }
