@@ -17,7 +17,6 @@ use mio::{Poll, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::access::{Authority, Trust};
 use crate::api::origin::AccessPolicy;
 use crate::clock::Clock;
 use crate::config::{AllowedHosts, Config, ConfigError, HTTP_CONNECTIONS_RESERVED};
@@ -26,7 +25,7 @@ use crate::fanout::{self, mailbox};
 use crate::idempotency::Idempotency;
 use crate::moment::micros;
 use crate::quota::Quotas;
-use crate::service;
+use crate::service::Credentials;
 use crate::tls::Certificate;
 use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicName, TopicStore, WorkerIndex};
 use crate::valkey::consumers::ConsumerTerms;
@@ -84,6 +83,7 @@ pub struct Server {
     wakers: Arc<[Waker]>,
     events: Receiver<Event>,
     running: usize,
+    credentials: Option<Arc<Credentials>>,
     watches: Watches,
 }
 
@@ -109,7 +109,7 @@ enum Waited {
 pub fn start(config: Config) -> Result<Server, StartError> {
     let dead_letter_topic = dead_letter_topic(&config)?;
     let watches = Watches::new(&config);
-    let trust = service::load(&config.access)?;
+    let credentials = Credentials::load(&config.access)?.map(Arc::new);
     raise_descriptor_limit(&config);
     let tls = config.tls.as_ref().map(reload::certificate).transpose()?;
     let (addresses, listeners) = listen::listen(&config)?;
@@ -125,7 +125,7 @@ pub fn start(config: Config) -> Result<Server, StartError> {
     let shared = Arc::new(build_shared(
         config,
         dead_letter_topic,
-        (trust, tls),
+        (credentials.as_deref(), tls),
         &wakers,
     )?);
     let (tell, events) = mpsc::channel();
@@ -151,12 +151,17 @@ pub fn start(config: Config) -> Result<Server, StartError> {
                 let _ = tell.send(Event::WorkerEnded(worker.run()));
             })?;
     }
+    if let Some(credentials) = &credentials {
+        let wakers = Arc::clone(&wakers);
+        credentials.follow(move || wake(&wakers))?;
+    }
     Ok(Server {
         addresses,
         shared,
         wakers,
         events,
         running: workers,
+        credentials,
         watches,
     })
 }
@@ -257,10 +262,14 @@ impl Server {
     }
 
     fn wake_workers(&self) {
-        for waker in &*self.wakers {
-            // A worker that cannot be woken wakes by itself within a second, to sweep.
-            let _ = waker.wake();
-        }
+        wake(&self.wakers);
+    }
+}
+
+fn wake(wakers: &[Waker]) {
+    for waker in wakers {
+        // A worker that cannot be woken wakes by itself within a second, to sweep.
+        let _ = waker.wake();
     }
 }
 
@@ -277,7 +286,7 @@ fn dead_letter_topic(config: &Config) -> Result<Option<TopicName>, ConfigError> 
 fn build_shared(
     config: Config,
     dead_letter_topic: Option<TopicName>,
-    (trust, tls): (Option<Trust>, Option<Certificate>),
+    (credentials, tls): (Option<&Credentials>, Option<Certificate>),
     wakers: &Arc<[Waker]>,
 ) -> Result<Shared, StartError> {
     let mut epoch = [0; 4];
@@ -338,8 +347,12 @@ fn build_shared(
     };
     Ok(Shared {
         // Behind credentials a page that rebinds a name finds nothing without one.
-        access: AccessPolicy::new(config.host.is_loopback() && trust.is_none(), origins, hosts),
-        authority: trust.map(Authority::new).map(Arc::new),
+        access: AccessPolicy::new(
+            config.host.is_loopback() && credentials.is_none(),
+            origins,
+            hosts,
+        ),
+        authority: credentials.map(|it| Arc::clone(it.authority())),
         tls,
         quotas: Quotas::new(config.rate_limit_per_client, valkey.is_some()),
         proxies: TrustedProxies::new(config.trusted_proxies.clone()),

@@ -7,6 +7,7 @@ mod grant;
 mod jwt;
 mod pattern;
 mod trust;
+mod wanted;
 
 pub use api_key::{API_KEYS_MAX, ApiKey, ApiKeyError, ApiKeys, Digest};
 pub use caller::Caller;
@@ -15,3 +16,4 @@ pub use grant::{Grant, PATTERNS_MAX, Permission};
 pub use jwt::{KeyError, TOKEN_BYTES_MAX, Terms, TokenError, VerificationKey, Verified, Verifier};
 pub use pattern::{NoPattern, Pattern};
 pub use trust::{Authority, Denied, Trust};
+pub use wanted::WantedKeys;

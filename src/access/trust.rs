@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::api_key::{ApiKeys, Digest};
 use super::caller::{Caller, Proof};
 use super::jwt::{TokenError, Verified, Verifier};
+use super::wanted::WantedKeys;
 
 /// Why a credential is not accepted: a sentence for who sent it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -23,12 +24,26 @@ pub enum Denied {
 pub struct Trust {
     api_keys: ApiKeys,
     verifier: Verifier,
+    /// Who is told of keys that are not known.
+    wanted: Option<Arc<WantedKeys>>,
 }
 
 impl Trust {
     /// In these keys, and in tokens that this verifies.
     pub fn new(api_keys: ApiKeys, verifier: Verifier) -> Trust {
-        Trust { api_keys, verifier }
+        Trust {
+            api_keys,
+            verifier,
+            wanted: None,
+        }
+    }
+
+    /// The same; tells of keys that tokens name and that are not known.
+    pub fn wanting(self, wanted: Arc<WantedKeys>) -> Trust {
+        Trust {
+            wanted: Some(wanted),
+            ..self
+        }
     }
 
     /// Finds out whose credential this is.
@@ -39,11 +54,15 @@ impl Trust {
         let digest = Digest::of(credential.as_bytes());
         let Some(key) = self.api_keys.find(&digest) else {
             // A token has dots, and a key of ours has none.
-            if self.verifier.is_empty() || !credential.contains('.') {
+            let takes_tokens = self.wanted.is_some() || !self.verifier.is_empty();
+            if !takes_tokens || !credential.contains('.') {
                 return Err(Denied::Unknown);
             }
-            let verified = self.verifier.verify(credential, now_unix)?;
-            return Ok(of_token(verified, &digest));
+            let verified = self.verifier.verify(credential, now_unix);
+            if let (Err(TokenError::UnknownKey), Some(wanted)) = (&verified, &self.wanted) {
+                wanted.want();
+            }
+            return Ok(of_token(verified?, &digest));
         };
         let identity = format!("key:{}", key.name);
         Ok(Caller {

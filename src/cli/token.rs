@@ -15,7 +15,7 @@ use super::Refusal;
 use crate::access::{ApiKeys, Denied, Digest, Pattern, Permission, TOKEN_BYTES_MAX};
 use crate::clock::Clock;
 use crate::config::AccessSettings;
-use crate::service;
+use crate::service::Credentials;
 
 /// Random bytes of an API key.
 const KEY_BYTES: usize = 32;
@@ -191,9 +191,14 @@ fn inspect(matches: &ArgMatches, access: &AccessSettings) -> Result<String, Refu
     let (Some(header), Some(claims)) = (part(0), part(1)) else {
         return Err(refuse("this is no JSON Web Token"));
     };
-    let verdict = match service::load(access)? {
+    let verdict = match Credentials::load(access)? {
         None => "not checked: no keys are configured".to_owned(),
-        Some(trust) => match trust.admit(&token, now_unix()) {
+        Some(credentials) => match credentials
+            .authority()
+            .present()
+            .0
+            .admit(&token, now_unix())
+        {
             Ok(caller) => format!("accepted as {}", caller.identity),
             Err(Denied::Unknown) => "not checked: no keys of tokens are configured".to_owned(),
             Err(denied) => format!("refused: {denied}"),

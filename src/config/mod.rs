@@ -201,8 +201,10 @@ pub struct AccessSettings {
     pub jwt_secret_key: Option<Secret>,
     /// PEM file of public keys of tokens, as typed.
     pub jwt_public_key: Option<Given>,
-    /// File of a JSON Web Key Set, as typed.
+    /// File or address of a JSON Web Key Set, as typed.
     pub jwt_jwks: Option<Given>,
+    /// Time between two fetches of that.
+    pub jwks_refresh: Duration,
     /// Issuers whose tokens are accepted; of all if there are none.
     pub jwt_issuers: Vec<String>,
     /// What tokens must be for; anything if there are none.
@@ -219,11 +221,28 @@ impl AccessSettings {
         self.api_keys.is_some() || self.api_keys_file.is_some() || self.takes_tokens()
     }
 
+    /// Where to fetch a JSON Web Key Set.
+    pub fn jwks_url(&self) -> Option<&str> {
+        let given = self.jwt_jwks.as_ref()?;
+        is_url(&given.text).then_some(&*given.text)
+    }
+
+    /// Which file has a JSON Web Key Set.
+    pub fn jwks_file(&self) -> Option<&Given> {
+        self.jwt_jwks.as_ref().filter(|given| !is_url(&given.text))
+    }
+
     /// Whether there is anything to verify tokens with.
     pub fn takes_tokens(&self) -> bool {
         let files = [&self.jwt_public_key, &self.jwt_jwks];
         self.jwt_secret_key.is_some() || files.into_iter().any(Option::is_some)
     }
+}
+
+fn is_url(text: &str) -> bool {
+    ["http://", "https://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
 }
 
 /// Which hosts a request may name.

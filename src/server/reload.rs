@@ -68,15 +68,13 @@ impl Server {
 
     /// Reads again whom to trust. What cannot be read changes nothing.
     fn reload_trust(&self) {
-        let trust = service::load(&self.shared.config.access);
-        match (&self.shared.authority, trust) {
-            (Some(authority), Ok(Some(trust))) => {
-                authority.set(trust);
+        match self.credentials.as_ref().map(|it| it.reload()) {
+            Some(Ok(())) => {
                 self.wake_workers();
                 tracing::info!("the credentials were read again");
             }
-            (_, Err(error)) => tracing::error!("the credentials stay as they were: {error}"),
-            _ => {}
+            Some(Err(error)) => tracing::error!("the credentials stay as they were: {error}"),
+            None => {}
         }
     }
 

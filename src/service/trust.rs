@@ -11,23 +11,26 @@ use crate::config::{AccessSettings, ConfigError, Given};
 /// Longest file: it holds 1000 API keys with long lists of topics.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// Reads what the settings say and name. `None` if they ask for no credentials.
+/// Reads what the settings say and name; tokens may be signed with these keys as well.
 ///
 /// # Errors
 /// When a file cannot be read, or a key breaks a rule.
-pub fn load(settings: &AccessSettings) -> Result<Option<Trust>, ConfigError> {
-    if !settings.asks_for_credentials() {
-        return Ok(None);
-    }
-    Ok(Some(Trust::new(api_keys(settings)?, verifier(settings)?)))
+pub(super) fn load(
+    settings: &AccessSettings,
+    fetched: &[VerificationKey],
+) -> Result<Trust, ConfigError> {
+    Ok(Trust::new(
+        api_keys(settings)?,
+        verifier(settings, fetched)?,
+    ))
 }
 
 /// The files that settings name.
 pub fn files(settings: &AccessSettings) -> impl Iterator<Item = PathBuf> {
     let all = [
-        &settings.api_keys_file,
-        &settings.jwt_public_key,
-        &settings.jwt_jwks,
+        settings.api_keys_file.as_ref(),
+        settings.jwt_public_key.as_ref(),
+        settings.jwks_file(),
     ];
     all.into_iter()
         .flatten()
@@ -50,8 +53,11 @@ fn of_lines(given: &Given) -> Result<ApiKeys, ConfigError> {
     keys.map_err(|error| ConfigError::Credentials(format!("api-keys, {}: {error}", given.source)))
 }
 
-fn verifier(settings: &AccessSettings) -> Result<Verifier, ConfigError> {
-    let mut keys = Vec::new();
+fn verifier(
+    settings: &AccessSettings,
+    fetched: &[VerificationKey],
+) -> Result<Verifier, ConfigError> {
+    let mut keys = fetched.to_vec();
     if let Some(secret) = &settings.jwt_secret_key {
         let key = VerificationKey::secret(secret.expose().as_bytes());
         let refused = |error| ConfigError::Credentials(format!("jwt-secret-key: {error}"));
@@ -60,7 +66,7 @@ fn verifier(settings: &AccessSettings) -> Result<Verifier, ConfigError> {
     if let Some(given) = &settings.jwt_public_key {
         keys.extend(of_file(given, "jwt-public-key", VerificationKey::pem)?);
     }
-    if let Some(given) = &settings.jwt_jwks {
+    if let Some(given) = settings.jwks_file() {
         keys.extend(of_file(given, "jwt-jwks", VerificationKey::jwks)?);
     }
     let terms = Terms {

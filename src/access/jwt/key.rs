@@ -88,6 +88,16 @@ impl VerificationKey {
         Ok(VerificationKey::new(None, HMAC.to_vec(), key))
     }
 
+    /// Whether two lists hold the same keys under the same names, in the same order.
+    pub fn are_same(some: &[VerificationKey], others: &[VerificationKey]) -> bool {
+        some.len() == others.len()
+            && some.iter().zip(others).all(|(one, other)| {
+                one.id == other.id
+                    && one.algorithms == other.algorithms
+                    && one.fingerprint == other.fingerprint
+            })
+    }
+
     /// The public keys of a PEM text, alone or in certificates, of which nothing else is looked at: RSA
     /// (RS and PS), P-256, P-384, Ed25519.
     ///

@@ -1,6 +1,8 @@
 //! Who may use the server.
 
-use super::super::table::{About, Group, Plain, Shape};
+use std::time::Duration;
+
+use super::super::table::{About, Fixed, Group, Plain, Shape};
 
 pub(crate) const API_KEYS: Plain = Plain {
     about: About::new(
@@ -51,11 +53,23 @@ pub(crate) const JWT_JWKS: Plain = Plain {
     about: About::new(
         "jwt-jwks",
         Group::Access,
-        "FILE",
-        "JSON Web Key Set with the keys of access tokens; read again on SIGHUP and when it changes",
+        "FILE|URL",
+        "JSON Web Key Set with the keys of access tokens; a file is read again on SIGHUP and when it changes",
     ),
     default: "",
 };
+
+pub(crate) const JWT_JWKS_REFRESH: Fixed<Duration> = Fixed::new(
+    About::new(
+        "jwt-jwks-refresh",
+        Group::Access,
+        "DURATION",
+        "Time between two fetches of a key set by its URL",
+    ),
+    Duration::from_secs(300),
+    Duration::from_secs(1),
+    Duration::from_secs(86_400),
+);
 
 pub(crate) const JWT_ISSUER: Plain = Plain {
     about: About::new(

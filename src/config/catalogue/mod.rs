@@ -49,7 +49,7 @@ const _: () = assert!(10 + 255 * 4 + 34 + 27 + 87 <= ENVELOPE_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= u64::BITS as usize);
 
 /// Every setting, in the order of `--help` and the README.
-pub(crate) static SETTINGS: [&dyn Declared; 80] = [
+pub(crate) static SETTINGS: [&dyn Declared; 81] = [
     &HOST,
     &PORT,
     &UNIX_SOCKET,
@@ -120,6 +120,7 @@ pub(crate) static SETTINGS: [&dyn Declared; 80] = [
     &JWT_SECRET_KEY,
     &JWT_PUBLIC_KEY,
     &JWT_JWKS,
+    &JWT_JWKS_REFRESH,
     &JWT_ISSUER,
     &JWT_AUDIENCE,
     &ALLOW_QUERY_TOKEN,

@@ -137,6 +137,7 @@ fn access(typed: &Typed) -> Result<AccessSettings, ConfigError> {
         jwt_secret_key: valkey::secret(typed, &all::JWT_SECRET_KEY)?,
         jwt_public_key: typed.get(&all::JWT_PUBLIC_KEY.about).cloned(),
         jwt_jwks: typed.get(&all::JWT_JWKS.about).cloned(),
+        jwks_refresh: typed.fixed(&all::JWT_JWKS_REFRESH)?,
         jwt_issuers: typed.list(&all::JWT_ISSUER, some_text, TEXTS)?,
         jwt_audiences: typed.list(&all::JWT_AUDIENCE, some_text, TEXTS)?,
         allow_query_token: typed.switch(&all::ALLOW_QUERY_TOKEN)?,
