@@ -7,29 +7,13 @@
 # Wants wrk, openssl and python3; builds the release binary.
 
 source "$(dirname "$0")/lib.sh"
+source scripts/measure.sh
 
 seconds="${1:-4}"
 for program in wrk openssl python3; do
     command -v "$program" > /dev/null || fail "there is no $program"
 done
 cargo build --quiet --release
-folder="$(mktemp -d)"
-pids=()
-finish() {
-    kill "${pids[@]}" 2> /dev/null || true
-    wait 2> /dev/null || true
-    rm -rf "$folder"
-}
-trap finish EXIT
-
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
-# User and system time of a process in microseconds.
-cpu_micros() {
-    awk -v tick="$(getconf CLK_TCK)" '{ print int(($14 + $15) * 1000000 / tick) }' "/proc/$1/stat"
-}
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
     -keyout "$folder/key.pem" -out "$folder/cert.pem" 2> /dev/null
@@ -42,11 +26,7 @@ start_server() {
         --tls-key "$folder/key.pem" --workers 2 "$@" 2> /dev/null &
     pid=$!
     pids+=("$pid")
-    for _ in $(seq 100); do
-        curl --silent --fail --output /dev/null "http://127.0.0.1:$port/ready" && return
-        sleep 0.05
-    done
-    fail "the server does not answer"
+    until_it_answers "http://127.0.0.1:$port/ready"
 }
 
 # Publishes to a URL, and prints CPU time for each publication in hundredths of a microsecond.

@@ -7,36 +7,12 @@
 # Wants wrk, and valkey-server or redis-server; builds the release binary.
 
 source "$(dirname "$0")/lib.sh"
+source scripts/measure.sh
 
 seconds="${1:-8}"
 store="$(command -v valkey-server || command -v redis-server)" || fail "there is no valkey-server and no redis-server"
 command -v wrk > /dev/null || fail "there is no wrk"
 cargo build --quiet --release
-folder="$(mktemp -d)"
-pids=()
-finish() {
-    kill "${pids[@]}" 2> /dev/null || true
-    wait 2> /dev/null || true
-    rm -rf "$folder"
-}
-trap finish EXIT
-
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
-until_it_answers() {
-    for _ in $(seq 100); do
-        curl --silent --fail --output /dev/null "$1" && return
-        sleep 0.05
-    done
-    fail "$1 does not answer"
-}
-
-# User and system time of a process in microseconds.
-cpu_micros() {
-    awk -v tick="$(getconf CLK_TCK)" '{ print int(($14 + $15) * 1000000 / tick) }' "/proc/$1/stat"
-}
 
 metric() {
     curl --silent "http://127.0.0.1:$1/metrics" | awk -v name="$2" '$1 == name { print int($2) }'

@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
-use test_util::wire::{handshake_with, subscribe};
-use test_util::{DEADLINE, Http, Response, Server, Wire, wait_until, with_workers};
+use test_util::bearer::{ask, subscribed};
+use test_util::{DEADLINE, Server, wait_until, with_workers};
 
 /// A server of key sets: gives what it is told to, and counts who asks.
 struct Issuer {
@@ -101,22 +101,6 @@ fn token(id: &str) -> String {
     .expect("it is signed")
 }
 
-fn ask(server: &Server, token: &str) -> Response {
-    let credential = format!("Bearer {token}");
-    let headers = [("Authorization", &*credential)];
-    Http::open(server.addr()).request("GET", "/api/v1/topics", &headers, b"")
-}
-
-fn connect(server: &Server, token: &str) -> Wire {
-    let credential = format!("Bearer {token}");
-    let bytes = handshake_with(server.addr(), &[("Authorization", &credential)]);
-    let (mut wire, answer) = Wire::handshake(server.addr(), bytes);
-    assert_eq!(answer.status, 101);
-    wire.send(0x81, subscribe("t").as_bytes());
-    assert_eq!(wire.read_json()["type"], "subscribed");
-    wire
-}
-
 fn start(issuer: &Issuer, more: &[&str]) -> Server {
     let url = issuer.url();
     let flags = ["--jwt-jwks", &url, "--jwt-jwks-refresh", "1"];
@@ -129,20 +113,20 @@ fn keys_come_and_go_with_the_set() {
         let issuer = Issuer::new();
         issuer.gives_keys(&["old"]);
         let server = start(&issuer, &["--workers", workers]);
-        assert_eq!(ask(&server, &token("old")).status, 200, "at once");
-        ask(&server, &token("new")).assert_error(401, "UNAUTHORIZED");
-        let mut stays = connect(&server, &token("old"));
+        assert_eq!(ask(server.addr(), &token("old")).status, 200, "at once");
+        ask(server.addr(), &token("new")).assert_error(401, "UNAUTHORIZED");
+        let mut stays = subscribed(server.addr(), &token("old"));
         issuer.gives_keys(&["old", "new"]);
         wait_until("the new key is there", DEADLINE, || {
-            ask(&server, &token("new")).status == 200
+            ask(server.addr(), &token("new")).status == 200
         });
-        let mut other = connect(&server, &token("new"));
+        let mut other = subscribed(server.addr(), &token("new"));
 
         issuer.gives_keys(&["new"]);
         // What rests on a key that has gone ends with it.
         assert_eq!(stays.read_json()["code"], "UNAUTHORIZED");
         stays.expect_close(4001);
-        ask(&server, &token("old")).assert_error(401, "UNAUTHORIZED");
+        ask(server.addr(), &token("old")).assert_error(401, "UNAUTHORIZED");
         other.assert_alive();
 
         // Files are read again without another fetch, and leave the fetched keys where they are.
@@ -150,7 +134,7 @@ fn keys_come_and_go_with_the_set() {
         wait_until("the signal is seen", DEADLINE, || {
             server.log().contains("read again")
         });
-        assert_eq!(ask(&server, &token("new")).status, 200);
+        assert_eq!(ask(server.addr(), &token("new")).status, 200);
         other.assert_alive();
         assert!(!server.log().contains("hunter2"));
     });
@@ -173,11 +157,11 @@ fn unknown_keys_have_the_set_fetched_early_but_not_often() {
     issuer.gives_keys(&["known", "later"]);
     for number in 0..500 {
         let unknown = format!("unknown-{number}");
-        ask(&server, &token(&unknown)).assert_error(401, "UNAUTHORIZED");
+        ask(server.addr(), &token(&unknown)).assert_error(401, "UNAUTHORIZED");
     }
     assert!(issuer.asked() <= 2, "{} fetches", issuer.asked());
     wait_until("the later key is there", DEADLINE, || {
-        ask(&server, &token("later")).status == 200
+        ask(server.addr(), &token("later")).status == 200
     });
     assert_eq!(issuer.asked(), 2);
 }
@@ -191,11 +175,11 @@ fn a_set_that_is_not_there_at_first_is_used_when_it_comes() {
         "{}",
         server.log()
     );
-    ask(&server, &token("key")).assert_error(401, "UNAUTHORIZED");
+    ask(server.addr(), &token("key")).assert_error(401, "UNAUTHORIZED");
     assert_eq!(server.get("/ready").status, 200);
     issuer.gives_keys(&["key"]);
     wait_until("it is fetched", DEADLINE, || {
-        ask(&server, &token("key")).status == 200
+        ask(server.addr(), &token("key")).status == 200
     });
 }
 
@@ -223,7 +207,7 @@ fn a_set_that_goes_bad_leaves_the_last_good_one() {
             .rfind(|line| line.contains("cannot be fetched"))
             .expect("it is said");
         assert!(last.contains(why), "{why}: {last}");
-        assert_eq!(ask(&server, &token("key")).status, 200);
+        assert_eq!(ask(server.addr(), &token("key")).status, 200);
         // It is said once until all is well again.
         issuer.gives_keys(&["key"]);
         let asked = issuer.asked();

@@ -229,25 +229,22 @@ fn a_key_may_have_a_limit_of_its_own_wherever_it_is_used() {
     });
 }
 
-/// Instances that share a store, by which a client with a limit of 20 comes.
-fn on_several_instances(test: impl Fn(&[Server])) {
+/// Instances that share a store, at each of which a client with a limit of 20 has published once.
+fn on_several_instances(test: impl Fn(&[Server], &mut [Http])) {
     for place in [Place::behind_memory("2"), Place::on_a_cluster("2")] {
         let start = |_| place.start(&["--rate-limit-per-client", "20"]);
-        test(&(0..3).map(start).collect::<Vec<_>>());
+        let servers: Vec<Server> = (0..3).map(start).collect();
+        let mut all: Vec<Http> = servers.iter().map(|it| Http::open(it.addr())).collect();
+        for http in &mut all {
+            assert_eq!(publish(http, &[]).status, 201);
+        }
+        test(&servers, &mut all);
     }
 }
 
 #[test]
 fn instances_hear_what_was_charged_by_others() {
-    on_several_instances(|servers| {
-        let mut all: Vec<Http> = servers
-            .iter()
-            .map(|server| Http::open(server.addr()))
-            .collect();
-        // Exchanges begin with the first charge.
-        for http in &mut all {
-            assert_eq!(publish(http, &[]).status, 201);
-        }
+    on_several_instances(|servers, all| {
         wait_until("the first has heard of the two others", DEADLINE, || {
             let left = standing(&all[0].get("/nothing")).1;
             assert!(left > 3, "it should have heard sooner");
@@ -262,19 +259,12 @@ fn instances_hear_what_was_charged_by_others() {
 
 #[test]
 fn who_has_had_too_much_from_several_pays_it_back() {
-    on_several_instances(|servers| {
-        let mut all: Vec<Http> = servers
-            .iter()
-            .map(|server| Http::open(server.addr()))
-            .collect();
-        for http in &mut all {
-            assert_eq!(publish(http, &[]).status, 201);
-        }
+    on_several_instances(|_, all| {
         // At once, before they have heard of one another.
         let statuses: Vec<u16> = all.iter_mut().map(|http| bulk(http, 17).status).collect();
         let had = statuses.iter().filter(|status| **status == 207).count() as u64;
         assert!(had >= 1, "{statuses:?}");
-        for http in &mut all {
+        for http in all {
             let owed = 3 + (17 * had) - 20;
             wait_until("it has heard of all", DEADLINE, || {
                 let answer = http.get("/nothing");

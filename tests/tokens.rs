@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
+use test_util::bearer::{ask, subscribed};
 use test_util::everywhere::everywhere;
-use test_util::wire::{handshake_with, subscribe};
-use test_util::{DEADLINE, Http, Program, Response, Server, Stream, Wire, with_workers};
+use test_util::wire::handshake_with;
+use test_util::{DEADLINE, Http, Program, Server, Stream, Wire, with_workers};
 
 const SECRET: &str = "a secret for tests: 0123456789abcdef";
 const KEYS: &str = "src/access/jwt/verifier/tests";
@@ -28,22 +29,6 @@ fn token(seconds: u64, more: &Value) -> String {
     encode(&Header::new(Algorithm::HS256), &claims, &key).expect("it is signed")
 }
 
-fn ask(server: &Server, token: &str) -> Response {
-    let credential = format!("Bearer {token}");
-    let headers = [("Authorization", &*credential)];
-    Http::open(server.addr()).request("GET", "/api/v1/topics", &headers, b"")
-}
-
-fn connect(server: &Server, token: &str) -> Wire {
-    let credential = format!("Bearer {token}");
-    let bytes = handshake_with(server.addr(), &[("Authorization", &credential)]);
-    let (mut wire, answer) = Wire::handshake(server.addr(), bytes);
-    assert_eq!(answer.status, 101);
-    wire.send(0x81, subscribe("t").as_bytes());
-    assert_eq!(wire.read_json()["type"], "subscribed");
-    wire
-}
-
 const FLAGS: [&str; 2] = ["--jwt-secret-key", SECRET];
 
 #[test]
@@ -61,7 +46,7 @@ fn tokens_that_hold_are_accepted_and_no_others() {
         let terms = json!({"iss": "them", "aud": ["x", "proxy"]});
         let right = token(60, &terms);
         for _ in 0..3 {
-            assert_eq!(ask(&server, &right).status, 200);
+            assert_eq!(ask(server.addr(), &right).status, 200);
         }
         let (head, tail) = right.split_at(right.len() - 4);
         let none = "eyJhbGciOiJub25lIn0";
@@ -88,7 +73,7 @@ fn tokens_that_hold_are_accepted_and_no_others() {
             ("a.b.c".to_owned(), ""),
             ("x".to_owned(), "not known"),
         ] {
-            let answer = ask(&server, &wrong);
+            let answer = ask(server.addr(), &wrong);
             answer.assert_error(401, "UNAUTHORIZED");
             assert!(answer.text().contains(sentence), "{}", answer.text());
         }
@@ -96,7 +81,7 @@ fn tokens_that_hold_are_accepted_and_no_others() {
             60,
             &json!({"iss": "us", "aud": "proxy", "permissions": ["write"]}),
         );
-        ask(&server, &denied).assert_error(403, "FORBIDDEN");
+        ask(server.addr(), &denied).assert_error(403, "FORBIDDEN");
     });
 }
 
@@ -107,7 +92,7 @@ fn what_rests_on_a_token_ends_with_it() {
         let short = token(4, &json!({}));
         let credential = format!("Bearer {short}");
         let header = [("Authorization", &*credential)];
-        let mut wire = connect(&server, &short);
+        let mut wire = subscribed(server.addr(), &short);
         // It ends so soon that the word comes at once.
         assert_eq!(wire.read_json()["type"], "auth_expiring");
         let mut stream = Stream::open_with(server.addr(), "/api/v1/stream?topics=t", &header);
@@ -127,7 +112,7 @@ fn what_rests_on_a_token_ends_with_it() {
         );
         stream.expect_end();
         poll.read_response().assert_error(401, "UNAUTHORIZED");
-        ask(&server, &short).assert_error(401, "UNAUTHORIZED");
+        ask(server.addr(), &short).assert_error(401, "UNAUTHORIZED");
         // To the second, and the time that a loaded machine takes.
         assert!(now() - late < DEADLINE.as_secs());
     });
@@ -137,7 +122,7 @@ fn what_rests_on_a_token_ends_with_it() {
 fn a_token_is_renewed_while_messages_flow() {
     everywhere(|place| {
         let server = place.start(&FLAGS);
-        let mut wire = connect(&server, &token(5, &json!({})));
+        let mut wire = subscribed(server.addr(), &token(5, &json!({})));
         assert_eq!(wire.read_json()["type"], "auth_expiring");
         let longer = token(3600, &json!({}));
         wire.send(
@@ -187,19 +172,19 @@ fn tokens_of_a_key_that_is_taken_away_end_at_once() {
             sign("ed25519", Algorithm::EdDSA),
             sign("p256", Algorithm::ES256),
         );
-        ask(&server, &new).assert_error(401, "UNAUTHORIZED");
-        let mut wire = connect(&server, &old);
+        ask(server.addr(), &new).assert_error(401, "UNAUTHORIZED");
+        let mut wire = subscribed(server.addr(), &old);
         fs::write(&path, public("p256")).expect("the file is written");
         server.signal("HUP");
         assert_eq!(wire.read_json()["code"], "UNAUTHORIZED");
         wire.expect_close(4001);
-        ask(&server, &old).assert_error(401, "UNAUTHORIZED");
-        let mut wire = connect(&server, &new);
+        ask(server.addr(), &old).assert_error(401, "UNAUTHORIZED");
+        let mut wire = subscribed(server.addr(), &new);
         // The file is looked at also without a signal.
         fs::write(&path, public("ed25519")).expect("the file is written");
         assert_eq!(wire.read_json()["code"], "UNAUTHORIZED");
         wire.expect_close(4001);
-        connect(&server, &old);
+        subscribed(server.addr(), &old);
     });
 }
 
@@ -211,7 +196,7 @@ fn no_credential_is_in_logs_metrics_or_answers() {
         let (right, wrong) = (token(60, &json!({})), "secret-of-nobody.x.y".to_owned());
         let mut seen = String::new();
         for credential in [&right, &wrong] {
-            seen += &ask(&server, credential).text();
+            seen += &ask(server.addr(), credential).text();
             seen += &server
                 .get(&format!(
                     "/api/v1/poll?topics=t&timeout=0&token={credential}"
@@ -225,7 +210,7 @@ fn no_credential_is_in_logs_metrics_or_answers() {
             let (_, answer) = Wire::handshake(server.addr(), bytes);
             seen += &format!("{answer:?}");
         }
-        let mut wire = connect(&server, &right);
+        let mut wire = subscribed(server.addr(), &right);
         wire.send(
             0x81,
             json!({"type": "auth", "token": wrong})

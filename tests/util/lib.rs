@@ -3,6 +3,7 @@
 //! Nothing here knows the inside of the program. Every wait has a deadline, and none is a fixed
 //! pause: what a test waits for is always something that a client could see.
 
+pub mod bearer;
 pub mod browser;
 pub mod checker;
 pub mod consumer;
