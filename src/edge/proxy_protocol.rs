@@ -2,6 +2,9 @@
 //! (HAProxy's specification, "The PROXY protocol").
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use smallvec::SmallVec;
 
 /// Bytes of the longest header that is taken: of version 2 with its extensions, which are skipped.
 pub const HEADER_BYTES_MAX: usize = 1024;
@@ -9,6 +12,11 @@ pub const HEADER_BYTES_MAX: usize = 1024;
 /// Bytes of the longest header of version 1 (section 2.1).
 const LINE_BYTES_MAX: usize = 107;
 const LINE_START: &[u8] = b"PROXY ";
+const LINE_END: &[u8] = b"\r\n";
+/// Whatever an address breaks off after, with one of these it is whole.
+const ADDRESS_ENDS: [&str; 10] = [
+    "", "0", ":", "::", ".0", "0.0", ".0.0", "0.0.0", ".0.0.0", "0.0.0.0",
+];
 /// Section 2.2.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family and protocol, length.
@@ -56,34 +64,39 @@ fn begins(bytes: &[u8], with: &[u8]) -> bool {
 /// Version 1: a line (section 2.1).
 fn parse_line(bytes: &[u8]) -> Result<Header, NoHeader> {
     let seen = &bytes[..bytes.len().min(LINE_BYTES_MAX)];
-    let Some(end) = seen.windows(2).position(|pair| pair == b"\r\n") else {
-        let (line, last) = seen.split_at(seen.len().saturating_sub(1));
-        let is_open = seen.len() < LINE_BYTES_MAX && !line.iter().any(u8::is_ascii_control);
-        let is_open = is_open
-            && last
-                .iter()
-                .all(|byte| !byte.is_ascii_control() || *byte == b'\r');
-        return if is_open {
-            Ok(Header::Incomplete)
-        } else {
-            Err(NoHeader)
-        };
+    let is_printable = |byte: &u8| (b' '..=b'~').contains(byte);
+    let (line, ending) = match seen.iter().position(|byte| !is_printable(byte)) {
+        Some(end) => seen.split_at(end),
+        None => (seen, &b""[..]),
     };
-    let line = std::str::from_utf8(&seen[..end]).map_err(|_| NoHeader)?;
-    let mut words = line.split(' ').skip(1);
-    let source = match words.next() {
-        Some("UNKNOWN") => None,
-        Some("TCP4") => Some(source_of_line::<Ipv4Addr>(words)?),
-        Some("TCP6") => Some(source_of_line::<Ipv6Addr>(words)?),
-        _ => return Err(NoHeader),
-    };
-    Ok(Header::Complete {
-        len: end + 2,
-        source,
-    })
+    let len = line.len() + LINE_END.len();
+    let line = std::str::from_utf8(line).map_err(|_| NoHeader)?;
+    if len > LINE_BYTES_MAX || !begins(ending, LINE_END) {
+        return Err(NoHeader);
+    }
+    if ending.is_empty() {
+        let verdict = is_beginning(line).then_some(Header::Incomplete);
+        return verdict.ok_or(NoHeader);
+    }
+    let source = source_of_line(line)?;
+    if ending.len() < LINE_END.len() {
+        return Ok(Header::Incomplete);
+    }
+    Ok(Header::Complete { len, source })
 }
 
-fn source_of_line<'w, A: std::str::FromStr + Into<IpAddr>>(
+/// What a line without its end tells.
+fn source_of_line(line: &str) -> Result<Option<SocketAddr>, NoHeader> {
+    let mut words = line.split(' ').skip(1);
+    match words.next() {
+        Some("UNKNOWN") => Ok(None),
+        Some("TCP4") => source_of_words::<Ipv4Addr>(words).map(Some),
+        Some("TCP6") => source_of_words::<Ipv6Addr>(words).map(Some),
+        _ => Err(NoHeader),
+    }
+}
+
+fn source_of_words<'w, A: FromStr + Into<IpAddr>>(
     mut words: impl Iterator<Item = &'w str>,
 ) -> Result<SocketAddr, NoHeader> {
     let mut word = || words.next().ok_or(NoHeader);
@@ -94,6 +107,44 @@ fn source_of_line<'w, A: std::str::FromStr + Into<IpAddr>>(
         None => Ok(SocketAddr::new(source.into().to_canonical(), port)),
         Some(_) => Err(NoHeader),
     }
+}
+
+/// Whether more can make a line of it.
+fn is_beginning(line: &str) -> bool {
+    // What stands before has been looked at.
+    let words = line.get(LINE_START.len()..).unwrap_or_default();
+    match words.split_once(' ') {
+        None => ["UNKNOWN", "TCP4", "TCP6"]
+            .iter()
+            .any(|family| family.starts_with(words)),
+        Some(("UNKNOWN", _)) => true,
+        Some(("TCP4", words)) => are_begun::<Ipv4Addr>(words),
+        Some(("TCP6", words)) => are_begun::<Ipv6Addr>(words),
+        Some(_) => false,
+    }
+}
+
+/// Whether these are two addresses and two ports, as far as they have come.
+fn are_begun<A: FromStr>(words: &str) -> bool {
+    let whole = words.matches(' ').count();
+    let mut words = words.split(' ').enumerate();
+    words.all(|(place, word)| match (place, place < whole) {
+        (0 | 1, true) => word.parse::<A>().is_ok(),
+        (0 | 1, false) => is_begun::<A>(word),
+        (2 | 3, is_whole) => !is_whole && word.is_empty() || port(word).is_ok(),
+        _ => false,
+    })
+}
+
+/// Whether more can make an address of it.
+fn is_begun<A: FromStr>(word: &str) -> bool {
+    ADDRESS_ENDS.iter().any(|end| {
+        let mut address = SmallVec::<[u8; 128]>::new();
+        address.extend_from_slice(word.as_bytes());
+        address.extend_from_slice(end.as_bytes());
+        let address = std::str::from_utf8(&address);
+        address.is_ok_and(|address| address.parse::<A>().is_ok())
+    })
 }
 
 fn port(word: &str) -> Result<u16, NoHeader> {
@@ -116,11 +167,15 @@ fn parse_binary(bytes: &[u8]) -> Result<Header, NoHeader> {
         Some(0x31) => 216,
         Some(_) => return Err(NoHeader),
     };
-    let Some(&[high, low]) = bytes.get(14..FIXED_BYTES) else {
+    let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+    let len = FIXED_BYTES + usize::from(u16::from_be_bytes([byte(14), byte(15)]));
+    if len > HEADER_BYTES_MAX {
+        return Err(NoHeader);
+    }
+    if bytes.len() < FIXED_BYTES {
         return Ok(Header::Incomplete);
-    };
-    let len = FIXED_BYTES + usize::from(u16::from_be_bytes([high, low]));
-    if len > HEADER_BYTES_MAX || len < FIXED_BYTES + needed {
+    }
+    if len < FIXED_BYTES + needed {
         return Err(NoHeader);
     }
     let Some(addresses) = bytes.get(FIXED_BYTES..len) else {
@@ -186,7 +241,16 @@ mod tests {
                 Some("[2001:db8::1]:0"),
             ),
             ("PROXY TCP6 ::ffff:1.2.3.4 ::1 1 2\r\n", Some("1.2.3.4:1")),
+            (
+                "PROXY TCP6 1:2:3:4:5:6:7:8 1:2:3:4:5:6:1.2.3.4 443 8\r\n",
+                Some("[1:2:3:4:5:6:7:8]:443"),
+            ),
+            (
+                "PROXY TCP6 1:2:3:4:5:6:7:: 1::2 80 8\r\n",
+                Some("[1:2:3:4:5:6:7:0]:80"),
+            ),
             ("PROXY UNKNOWN\r\n", None),
+            ("PROXY UNKNOWN \r\n", None),
             ("PROXY UNKNOWN ff ff anything\r\n", None),
         ] {
             assert_eq!(complete(line.as_bytes()).as_deref(), source, "{line}");
@@ -214,6 +278,51 @@ mod tests {
         ] {
             assert_eq!(parse(line.as_bytes()), Err(NoHeader), "{line}");
         }
+    }
+
+    #[test]
+    fn each_byte_is_judged_when_it_comes() {
+        // With the last byte none of them is the beginning of a header any more.
+        for start in [
+            &b"G"[..],
+            b"PROXY\r",
+            b"PROXY  ",
+            b"PROXY U ",
+            b"PROXY UNKNOWNS",
+            b"PROXY UNKNOWN \t",
+            b"PROXY UNKNOWN a\ra",
+            b"PROXY UNKNOWN \x80",
+            b"PROXY TCP5",
+            b"PROXY TCP4\r",
+            b"PROXY TCP4 :",
+            b"PROXY TCP4 256",
+            b"PROXY TCP4 01",
+            b"PROXY TCP4 1..",
+            b"PROXY TCP4 1.2.3.4.",
+            b"PROXY TCP4 1.2.3 ",
+            b"PROXY TCP4 1.2.3.4 1.2.3.4 p",
+            b"PROXY TCP4 1.2.3.4 1.2.3.4 00",
+            b"PROXY TCP4 1.2.3.4 1.2.3.4 65536",
+            b"PROXY TCP4 1.2.3.4 1.2.3.4  ",
+            b"PROXY TCP4 1.2.3.4 1.2.3.4 1 1 ",
+            b"PROXY TCP4 1.2.3.4 1.2.3.4 1\r",
+            b"PROXY TCP6 1.",
+            b"PROXY TCP6 12345",
+            b"PROXY TCP6 1::2::",
+            b"PROXY TCP6 1:2:3:4:5:6:7:8:",
+            b"\r\n\r\n\0\r\nQUIT\n\x11",
+            b"\r\n\r\n\0\r\nQUIT\n\x22",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x12",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x04",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0b",
+        ] {
+            let before = &start[..start.len() - 1];
+            assert_eq!(parse(before), Ok(Header::Incomplete), "{before:?}");
+            assert_eq!(parse(start), Err(NoHeader), "{start:?}");
+        }
+        let longest = format!("PROXY UNKNOWN {}", "x".repeat(LINE_BYTES_MAX - 16));
+        assert_eq!(complete(format!("{longest}\r\n").as_bytes()), None);
+        assert_eq!(parse(format!("{longest}x").as_bytes()), Err(NoHeader));
     }
 
     #[test]
@@ -271,11 +380,21 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..300), start in 0usize..3) {
+        fn the_verdict_is_the_same_however_bytes_come(bytes in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..300),
+            "(PROXY )?(UNKNOWN|TCP[46])?( ([0-9]{1,3}\\.){3}[0-9]| [0-9a-f:]{2,9}| 80|x|\t|\r){0,5}(\r\n)?"
+                .prop_map(String::into_bytes),
+        ], start in 0usize..3) {
             let start = [&b""[..], LINE_START, SIGNATURE][start];
             let bytes = [start, &bytes].concat();
-            if let Ok(Header::Complete { len, .. }) = parse(&bytes) {
-                prop_assert!(len <= bytes.len() && len <= HEADER_BYTES_MAX);
+            let verdicts = (0..=bytes.len()).map(|end| (end, parse(&bytes[..end])));
+            let mut verdicts = verdicts.skip_while(|(_, it)| *it == Ok(Header::Incomplete));
+            let first = verdicts.next();
+            if let Some((end, Ok(Header::Complete { len, .. }))) = first {
+                prop_assert!(len == end && len <= HEADER_BYTES_MAX);
+            }
+            for (_, verdict) in verdicts {
+                prop_assert_eq!(Some(verdict), first.map(|(_, verdict)| verdict));
             }
         }
     }
