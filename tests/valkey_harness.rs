@@ -144,7 +144,7 @@ fn sentinels_fail_over() {
     assert_ne!(old, new);
     pair.stores()[old].restart();
     wait_until("it is a replica", DEADLINE, || {
-        pair.stores()[old].info_text("role") == "slave"
+        pair.stores()[old].info_is("role", "slave")
     });
     assert_eq!(pair.wait_for_primary(), new);
 }

@@ -230,10 +230,14 @@ impl Valkey {
     /// When it is not there.
     pub fn info_text(&self, name: &str) -> String {
         let info: String = self.command(&["INFO"]);
-        let fields = info.lines().filter_map(|line| line.split_once(':'));
-        let mut values = fields.filter(|(field, _)| *field == name);
-        let (_, value) = values.next().unwrap_or_else(|| panic!("no {name}"));
-        value.trim().to_owned()
+        info_field(&info, name).unwrap_or_else(|| panic!("no {name}"))
+    }
+
+    /// Whether a field of `INFO` has this value now. A store that takes another role cuts its connections: it has
+    /// no value at that moment.
+    pub fn info_is(&self, name: &str, value: &str) -> bool {
+        let info = self.try_command::<String>(&["INFO"]).ok();
+        info.and_then(|info| info_field(&info, name)).as_deref() == Some(value)
     }
 
     /// The ids of all entries of a topic's stream, oldest first.
@@ -431,4 +435,10 @@ fn program() -> PathBuf {
             .find(|file| file.is_file())
     });
     found.expect("valkey-server or redis-server is installed, as scripts/test.sh does")
+}
+
+fn info_field(info: &str, name: &str) -> Option<String> {
+    let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(field, _)| *field == name)?;
+    Some(value.trim().to_owned())
 }

@@ -205,7 +205,7 @@ impl ValkeyCluster {
                 .all(|node| is_whole(node) && is_in_step(node))
                 && replicas
                     .iter()
-                    .all(|replica| replica.info_text("role") == "slave")
+                    .all(|replica| replica.info_is("role", "slave"))
                 && primaries
                     .iter()
                     .all(|node| node.info_number("connected_slaves") == 1)
@@ -257,5 +257,5 @@ fn is_whole(node: &Valkey) -> bool {
 
 /// Whether a node is a primary, or a replica that has caught up.
 fn is_in_step(node: &Valkey) -> bool {
-    node.info_text("role") == "master" || node.info_text("master_link_status") == "up"
+    node.info_is("role", "master") || node.info_is("master_link_status", "up")
 }

@@ -47,7 +47,7 @@ impl ValkeySentinel {
         let replica = settings(ValkeySetup::new()).set("replicaof", &format!("127.0.0.1 {port}"));
         let stores = [primary, replica.start()];
         wait_until("the replica is in step", DEADLINE, || {
-            stores[1].info_text("master_link_status") == "up"
+            stores[1].info_is("master_link_status", "up")
         });
         let sentinel = || start_sentinel(&port);
         let sentinels = [sentinel(), sentinel(), sentinel()];
@@ -83,7 +83,7 @@ impl ValkeySentinel {
         let agreed = running.all(|it| primary_port(it) == Some(port));
         let index = self.stores.iter().position(|store| store.port() == port)?;
         let store = &self.stores[index];
-        let is_primary = store.is_running() && store.info_text("role") == "master";
+        let is_primary = store.is_running() && store.info_is("role", "master");
         (agreed && is_primary).then_some(index)
     }
 
