@@ -1,35 +1,17 @@
 //! Access tokens: which are accepted, and what ends with them.
 
 use std::fs;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use serde_json::{Value, json};
+use serde_json::json;
 use test_util::bearer::{ask, subscribed};
 use test_util::everywhere::everywhere;
+use test_util::tokens::{SECRET, TOKEN_FLAGS, now_unix, token};
 use test_util::wire::handshake_with;
 use test_util::{DEADLINE, Http, Program, Server, Stream, Wire, with_workers};
 
-const SECRET: &str = "a secret for tests: 0123456789abcdef";
 const KEYS: &str = "src/access/jwt/verifier/tests";
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.expect("a time after 1970").as_secs()
-}
-
-/// A token that everything is allowed to for so many seconds.
-fn token(seconds: u64, more: &Value) -> String {
-    let mut claims =
-        json!({"sub": "ann", "exp": now() + seconds, "permissions": ["read", "write"]});
-    for (name, value) in more.as_object().expect("claims") {
-        claims[name] = value.clone();
-    }
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
-    encode(&Header::new(Algorithm::HS256), &claims, &key).expect("it is signed")
-}
-
-const FLAGS: [&str; 2] = ["--jwt-secret-key", SECRET];
 
 #[test]
 fn tokens_that_hold_are_accepted_and_no_others() {
@@ -42,7 +24,7 @@ fn tokens_that_hold_are_accepted_and_no_others() {
             "--workers",
             workers,
         ];
-        let server = Server::start(&[&FLAGS[..], &terms].concat());
+        let server = Server::start(&[&TOKEN_FLAGS[..], &terms].concat());
         let terms = json!({"iss": "them", "aud": ["x", "proxy"]});
         let right = token(60, &terms);
         for _ in 0..3 {
@@ -62,7 +44,7 @@ fn tokens_that_hold_are_accepted_and_no_others() {
                 token(60, &json!({"iss": "us", "aud": "proxy", "exp": null})),
                 "no exp claim",
             ),
-            (token(60, &json!({"nbf": now() + 30})), "not valid yet"),
+            (token(60, &json!({"nbf": now_unix() + 30})), "not valid yet"),
             (format!("{head}{}", tail.to_lowercase() + "x"), ""),
             (format!("{none}.{claims}."), "not signed in a way"),
             (format!("{none}.{claims}.{tail}"), "not signed in a way"),
@@ -88,7 +70,7 @@ fn tokens_that_hold_are_accepted_and_no_others() {
 #[test]
 fn what_rests_on_a_token_ends_with_it() {
     everywhere(|place| {
-        let server = place.start(&FLAGS);
+        let server = place.start(&TOKEN_FLAGS);
         let short = token(4, &json!({}));
         let credential = format!("Bearer {short}");
         let header = [("Authorization", &*credential)];
@@ -104,7 +86,7 @@ fn what_rests_on_a_token_ends_with_it() {
         let error = wire.read_json();
         assert_eq!(error["code"], "UNAUTHORIZED");
         wire.expect_close(4001);
-        let late = now();
+        let late = now_unix();
         let (_, last) = stream.expect_event("close");
         assert_eq!(
             (&last["code"], &last["reason"]),
@@ -114,14 +96,14 @@ fn what_rests_on_a_token_ends_with_it() {
         poll.read_response().assert_error(401, "UNAUTHORIZED");
         ask(server.addr(), &short).assert_error(401, "UNAUTHORIZED");
         // To the second, and the time that a loaded machine takes.
-        assert!(now() - late < DEADLINE.as_secs());
+        assert!(now_unix() - late < DEADLINE.as_secs());
     });
 }
 
 #[test]
 fn a_token_is_renewed_while_messages_flow() {
     everywhere(|place| {
-        let server = place.start(&FLAGS);
+        let server = place.start(&TOKEN_FLAGS);
         let mut wire = subscribed(server.addr(), &token(5, &json!({})));
         assert_eq!(wire.read_json()["type"], "auth_expiring");
         let longer = token(3600, &json!({}));
@@ -142,8 +124,8 @@ fn a_token_is_renewed_while_messages_flow() {
             Http::open(server.addr()).request("POST", "/api/v1/messages", &headers, body)
         };
         // Past the end of the first token.
-        let until = now() + 6;
-        while now() < until {
+        let until = now_unix() + 6;
+        while now_unix() < until {
             assert_eq!(publish().status, 201);
             assert_eq!(wire.read_json()["type"], "message");
             std::thread::sleep(Duration::from_millis(200));
@@ -165,7 +147,7 @@ fn tokens_of_a_key_that_is_taken_away_end_at_once() {
                 Algorithm::EdDSA => EncodingKey::from_ed_pem(&pem),
                 _ => EncodingKey::from_ec_pem(&pem),
             };
-            let claims = json!({"exp": now() + 600, "permissions": "read"});
+            let claims = json!({"exp": now_unix() + 600, "permissions": "read"});
             encode(&Header::new(algorithm), &claims, &key.expect("a key")).expect("it is signed")
         };
         let (old, new) = (
@@ -191,8 +173,13 @@ fn tokens_of_a_key_that_is_taken_away_end_at_once() {
 #[test]
 fn no_credential_is_in_logs_metrics_or_answers() {
     everywhere(|place| {
-        let server =
-            place.start(&[&FLAGS[..], &["--log-level", "DEBUG", "--allow-query-token"]].concat());
+        let server = place.start(
+            &[
+                &TOKEN_FLAGS[..],
+                &["--log-level", "DEBUG", "--allow-query-token"],
+            ]
+            .concat(),
+        );
         let (right, wrong) = (token(60, &json!({})), "secret-of-nobody.x.y".to_owned());
         let mut seen = String::new();
         for credential in [&right, &wrong] {

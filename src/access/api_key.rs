@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
@@ -18,7 +18,7 @@ const NAME_CHARS_MAX: usize = 64;
 const HASH_PREFIX: &str = "sha256:";
 
 /// The SHA-256 hash of a credential. A credential is long and random, so nothing slower is needed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Digest([u8; 32]);
 
 impl Digest {

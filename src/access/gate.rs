@@ -19,6 +19,8 @@ pub struct Gate {
     authority: Arc<Authority>,
     trust: Arc<Trust>,
     changes: u64,
+    /// How often revocations had changed when they were looked at.
+    revocations: u64,
     callers: HashMap<Digest, Arc<Caller>>,
 }
 
@@ -30,6 +32,7 @@ impl Gate {
             authority,
             trust,
             changes,
+            revocations: 0,
             callers: HashMap::new(),
         }
     }
@@ -46,25 +49,41 @@ impl Gate {
             return Ok(Arc::clone(caller));
         }
         let caller = Arc::new(self.trust.admit(credential, now_unix)?);
+        if self.authority.revocations().cover(&caller) {
+            return Err(Denied::Revoked);
+        }
         self.make_room(now_unix);
         self.callers.insert(digest, Arc::clone(&caller));
         Ok(caller)
     }
 
+    /// Finds out whose credential this is, also of one that was called back.
+    ///
+    /// # Errors
+    /// When it is nobody's, or holds no more.
+    pub fn identify(&self, credential: &str, now_unix: u64) -> Result<Caller, Denied> {
+        self.trust.admit(credential, now_unix)
+    }
+
     /// Takes over what the authority has changed. Returns whether it has: then callers who are here
     /// already may be none any more.
     pub fn refresh(&mut self) -> bool {
-        if self.authority.changes() == self.changes {
-            return false;
+        let revocations = self.authority.revocations().changes();
+        let has_revoked = std::mem::replace(&mut self.revocations, revocations) != revocations;
+        let has_changed = self.authority.changes() != self.changes;
+        if has_changed {
+            (self.trust, self.changes) = self.authority.present();
+            self.callers.clear();
+        } else if has_revoked {
+            let revocations = self.authority.revocations();
+            self.callers.retain(|_, caller| !revocations.cover(caller));
         }
-        (self.trust, self.changes) = self.authority.present();
-        self.callers.clear();
-        true
+        has_changed || has_revoked
     }
 
     /// Whether a caller that was admitted once would be now, its time aside.
     pub fn still_admits(&self, caller: &Caller) -> bool {
-        self.trust.still_admits(caller)
+        self.trust.still_admits(caller) && !self.authority.revocations().cover(caller)
     }
 
     fn make_room(&mut self, now_unix: u64) {

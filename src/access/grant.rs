@@ -1,5 +1,7 @@
 //! What a caller may do.
 
+use serde::{Deserialize, Serialize};
+
 use super::pattern::Pattern;
 
 /// Most patterns in one list of a grant: each may be tried for each topic of a request.
@@ -38,14 +40,14 @@ impl Permission {
 }
 
 /// What a credential allows. Nothing, unless it says so.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Grant {
     publish: Topics,
     subscribe: Topics,
     is_admin: bool,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Topics {
     None,
     All,

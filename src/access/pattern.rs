@@ -1,5 +1,7 @@
 //! Names of topics with `*` in them.
 
+use serde::{Deserialize, Serialize};
+
 use crate::topic::TopicName;
 
 /// Longest pattern, in characters: that of the longest name.
@@ -7,7 +9,7 @@ const PATTERN_CHARS_MAX: usize = 255;
 
 /// Topics by name (SPEC section 12): characters of a name, among which `*` stands for any number of
 /// characters, also none.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Pattern(Box<str>);
 
 /// Why a text is no [`Pattern`].

@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::admissions::Admissions;
 use super::api_key::{ApiKeys, Digest};
 use super::caller::{Caller, Proof};
 use super::jwt::{TokenError, Verified, Verifier};
+use super::revocation::{Revocations, number_of_token_id};
 use super::wanted::WantedKeys;
 
 /// Why a credential is not accepted: a sentence for who sent it.
@@ -17,6 +19,9 @@ pub enum Denied {
     /// It is a token that does not hold.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// It is a token that was called back.
+    #[error("The token was revoked")]
+    Revoked,
 }
 
 /// Credentials that are trusted.
@@ -64,15 +69,13 @@ impl Trust {
             }
             return Ok(of_token(verified?, &digest));
         };
-        let identity = format!("key:{}", key.name);
-        Ok(Caller {
-            number: Digest::of(identity.as_bytes()).number(),
-            identity: identity.into(),
-            grant: key.grant.clone(),
-            expires_at: None,
-            rate_limit: key.rate_limit,
-            proof: Proof::ApiKey(digest),
-        })
+        Ok(Caller::new(
+            format!("key:{}", key.name),
+            key.grant.clone(),
+            None,
+            key.rate_limit,
+            Proof::ApiKey(digest),
+        ))
     }
 
     /// Whether what a caller was admitted with is trusted, and for the same rights.
@@ -82,32 +85,34 @@ impl Trust {
                 let key = self.api_keys.find(digest);
                 key.is_some_and(|key| key.grant == caller.grant)
             }
-            Proof::Token(key) => self.verifier.has_key(key),
+            Proof::Token { key, .. } => self.verifier.has_key(key),
         }
     }
 }
 
 fn of_token(verified: Verified, digest: &Digest) -> Caller {
     let identity = match &verified.subject {
-        Some(subject) => format!("sub:{subject}"),
+        Some(subject) => Caller::identity_of_subject(subject),
         None => format!("token:{digest}"),
     };
-    Caller {
-        number: Digest::of(identity.as_bytes()).number(),
-        identity: identity.into(),
-        grant: verified.grant,
-        expires_at: Some(verified.expires_at),
-        rate_limit: None,
-        proof: Proof::Token(verified.key),
-    }
+    let id = verified.id.as_deref();
+    let proof = Proof::Token {
+        key: verified.key,
+        number: id.map_or_else(|| digest.number(), number_of_token_id),
+        issued_at: verified.issued_at,
+    };
+    let end = Some(verified.expires_at);
+    Caller::new(identity, verified.grant, end, None, proof)
 }
 
-/// The present [`Trust`], for all threads.
+/// The present [`Trust`], and what was given to and taken from single callers; for all threads.
 #[derive(Debug)]
 pub struct Authority {
     trust: Mutex<Arc<Trust>>,
     /// How often it has changed.
     changes: AtomicU64,
+    revocations: Revocations,
+    admissions: Admissions,
 }
 
 impl Authority {
@@ -116,7 +121,19 @@ impl Authority {
         Authority {
             trust: Mutex::new(Arc::new(trust)),
             changes: AtomicU64::new(0),
+            revocations: Revocations::default(),
+            admissions: Admissions::default(),
         }
+    }
+
+    /// Tokens that are accepted no more. Workers see a new one when they look next; wake them.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Tickets that were not used yet.
+    pub fn admissions(&self) -> &Admissions {
+        &self.admissions
     }
 
     /// Trusts others from now on. Workers see it when they look next; wake them.

@@ -15,6 +15,7 @@ pub mod poll;
 pub mod publish;
 pub mod query;
 pub mod reply;
+pub mod revocation;
 pub mod route;
 pub mod stream;
 pub mod topics;

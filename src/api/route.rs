@@ -23,6 +23,10 @@ pub enum Route {
     Stream,
     /// `POST /api/v1/ack`
     Ack,
+    /// `POST /api/v1/tickets`
+    Tickets,
+    /// `POST /api/v1/revocations`
+    Revocations,
     /// `GET /health`
     Health,
     /// `GET /ready`
@@ -44,7 +48,7 @@ const NAME: &str = "{name}";
 
 impl Route {
     /// Every route, those without a name in their path before those that would match them too.
-    pub const ALL: [Route; 16] = [
+    pub const ALL: [Route; 18] = [
         Route::PublishOne,
         Route::PublishBulk,
         Route::WebSocket,
@@ -54,6 +58,8 @@ impl Route {
         Route::PollStats,
         Route::Stream,
         Route::Ack,
+        Route::Tickets,
+        Route::Revocations,
         Route::Health,
         Route::Ready,
         Route::Metrics,
@@ -75,6 +81,8 @@ impl Route {
             Route::PollStats => "/messages/poll/stats",
             Route::Stream => "/api/v1/stream",
             Route::Ack => "/api/v1/ack",
+            Route::Tickets => "/api/v1/tickets",
+            Route::Revocations => "/api/v1/revocations",
             Route::Health => "/health",
             Route::Ready => "/ready",
             Route::Metrics => "/metrics",
@@ -88,7 +96,12 @@ impl Route {
     /// The methods, as `Allow` tells them.
     pub fn allow(self) -> &'static str {
         match self {
-            Route::PublishOne | Route::PublishBulk | Route::RelayPoll | Route::Ack => "POST",
+            Route::PublishOne
+            | Route::PublishBulk
+            | Route::RelayPoll
+            | Route::Ack
+            | Route::Tickets
+            | Route::Revocations => "POST",
             // What waits or goes on cannot be answered without its body: no HEAD.
             Route::WebSocket | Route::WebSocketEcho | Route::Poll | Route::Stream => "GET",
             Route::PollStats
@@ -116,9 +129,12 @@ impl Route {
 
     fn has_method(self, method: Method<'_>) -> bool {
         match self {
-            Route::PublishOne | Route::PublishBulk | Route::RelayPoll | Route::Ack => {
-                method == Method::Post
-            }
+            Route::PublishOne
+            | Route::PublishBulk
+            | Route::RelayPoll
+            | Route::Ack
+            | Route::Tickets
+            | Route::Revocations => method == Method::Post,
             Route::WebSocket | Route::WebSocketEcho | Route::Poll | Route::Stream => {
                 method == Method::Get
             }

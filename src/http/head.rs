@@ -31,6 +31,8 @@ pub struct HeadDecoder {
 /// A request up to its body, borrowed from the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead<'b> {
+    /// All of it, as it was sent.
+    pub bytes: &'b [u8],
     /// What is asked for.
     pub method: Method<'b>,
     /// The target as it was sent: visible ASCII.
@@ -115,7 +117,7 @@ impl HeadDecoder {
         let Some(extent) = self.scanner.scan(input, limits)? else {
             return Ok(None);
         };
-        let head = RequestHead::parse(&input[extent.start..extent.end])?;
+        let head = RequestHead::of_bytes(&input[extent.start..extent.end])?;
         self.scanner = Scanner::default();
         Ok(Some((head, extent.end)))
     }
@@ -128,8 +130,11 @@ impl HeadDecoder {
 }
 
 impl<'b> RequestHead<'b> {
-    /// Parses a complete head that the scanner has passed.
-    fn parse(head: &'b [u8]) -> Result<RequestHead<'b>, HeadError> {
+    /// Parses a complete head, from its request line to its empty line, that a decoder has passed.
+    ///
+    /// # Errors
+    /// When it is no head.
+    pub fn of_bytes(head: &'b [u8]) -> Result<RequestHead<'b>, HeadError> {
         let mut lines = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut []);
         request.parse_with_uninit_headers(head, &mut lines)?;
@@ -148,6 +153,7 @@ impl<'b> RequestHead<'b> {
         let target = Target::parse(text, method).ok_or(HeadError::Target)?;
         let host = host(&headers, version)?;
         Ok(RequestHead {
+            bytes: head,
             method,
             target: text,
             path: target.path,

@@ -1,7 +1,8 @@
 //! What an event leads to: what the worker is asked to do, and what it counts.
 
 use super::{
-    Acknowledge, CloseReason, Exchange, Publish, Rights, StreamOpening, Ticket, TopicsRequest,
+    AccessRequest, Acknowledge, CloseReason, Exchange, Publish, Redemption, Rights, StreamOpening,
+    Ticket, TopicsRequest,
 };
 use crate::api::consumer::AtLeastOnce;
 use crate::api::offset::Offset;
@@ -41,6 +42,10 @@ pub enum Effect {
     Stream(Box<StreamOpening>),
     /// Acknowledge, then call [`Session::acknowledged`](super::Session::acknowledged).
     Acknowledge(Box<Acknowledge>),
+    /// Ask about credentials, then call [`Session::access_answered`](super::Session::access_answered).
+    Access(Box<AccessRequest>),
+    /// Find out whose ticket it is, then call [`Session::redeemed`](super::Session::redeemed).
+    Redeem(Box<Redemption>),
     /// Deliver a message again.
     Nack {
         /// As sent; need not be an id.

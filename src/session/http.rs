@@ -9,10 +9,11 @@
 //!     └──── a poll ──► Polling, until there is something or its time is up ──► Head
 //! ```
 
+use super::access::{self, Redeemed, Redemption};
 use super::answer::{Answer, answer, refusal};
 use super::charging::charge;
 use super::context::{Context, RESERVED_TIMEOUT};
-use super::plan::{Plan, plan};
+use super::plan::{Plan, plan, plan_redeemed};
 use super::poll::Poll;
 use super::publish;
 use super::request::Ticket;
@@ -348,6 +349,12 @@ impl Http {
                 Ok(request) => acknowledge(ticket, request),
                 Err(errors) => publish::invalid(&ticket, &errors, ctx, out),
             },
+            Plan::Admit => access::admit(ticket),
+            Plan::Revoke => access::revoke(ticket, body, content_type, ctx, out),
+            Plan::Redeem(shown) => Turn::effect(Effect::Redeem(Box::new(Redemption {
+                request: ticket,
+                shown: *shown,
+            }))),
             Plan::PollStats => Turn::effect(Effect::PollStats(Box::new(ticket))),
             Plan::Stream(format, request) => {
                 let opening = StreamOpening {
@@ -364,6 +371,23 @@ impl Http {
             self.answered(ctx.now.monotonic_micros);
         }
         turn
+    }
+
+    /// It is known whose ticket a request has shown: it goes on.
+    pub(super) fn redeemed(
+        &mut self,
+        redemption: Redemption,
+        said: Redeemed,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        let Redemption { mut request, shown } = redemption;
+        let plan = match RequestHead::of_bytes(&shown.head) {
+            Ok(head) => plan_redeemed(&head, said, &mut request, ctx),
+            // It was understood before.
+            Err(_) => return Turn::close(CloseReason::Refused),
+        };
+        self.complete(request, plan, b"", None, ctx, out)
     }
 
     fn begin_poll(&mut self, ticket: Ticket, request: Box<PollRequest>, ctx: &Context<'_>) -> Turn {

@@ -8,6 +8,7 @@
 //!     └──► Closing ◄─────┘     all is said; what still comes is thrown away
 //! ```
 
+mod access;
 mod ack;
 mod answer;
 mod charging;
@@ -29,6 +30,7 @@ mod topics;
 mod websocket;
 mod wrapping;
 
+pub use access::{AccessAnswer, AccessQuestion, AccessRequest, Redeemed, Redemption};
 pub use ack::{AckReply, Acknowledge, Acknowledged};
 pub use close_reason::CloseReason;
 pub use context::{Context, SessionIds, SessionLimits};
@@ -270,6 +272,32 @@ impl Session {
     ) -> Turn {
         self.answered(ctx);
         topics::answered(ticket, said, ctx, out)
+    }
+
+    /// Answers a request about credentials.
+    pub fn access_answered(
+        &mut self,
+        ticket: &Ticket,
+        said: &AccessAnswer,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        self.answered(ctx);
+        access::answered(ticket, said, ctx, out)
+    }
+
+    /// It is known whose ticket a request has shown.
+    pub fn redeemed(
+        &mut self,
+        redemption: Redemption,
+        said: Redeemed,
+        ctx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Turn {
+        match self {
+            Session::Http(http) => http.redeemed(redemption, said, ctx, out),
+            _ => Turn::default(),
+        }
     }
 
     /// Tells what was subscribed to, and what each topic's subscription misses.

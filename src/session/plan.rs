@@ -1,9 +1,10 @@
 //! From a request's head to what will be done when its body is complete.
 
+use super::access::{Redeemed, ShownTicket};
 use super::answer::Answer;
 use super::context::Context;
 use super::request::{Ticket, handler};
-use super::rights::{self, Rights, no_reading};
+use super::rights::{self, Entry, Rights, no_reading};
 use super::topics::{self, TopicsPlan};
 use crate::api::error::ErrorCode;
 use crate::api::origin::{CorsGrant, is_preflight};
@@ -29,6 +30,10 @@ pub(super) enum Plan {
     PollStats,
     Stream(StreamFormat, Box<StreamRequest>),
     Ack,
+    /// A ticket was shown in place of a credential.
+    Redeem(Box<ShownTicket>),
+    Admit,
+    Revoke,
     Health,
     Ready,
     Metrics,
@@ -44,10 +49,10 @@ impl Plan {
     }
 
     /// Whether it costs its sender as much as a message does: what operators ask for is free, and publishing
-    /// is charged when its messages are known.
+    /// is charged when its messages are known, or a ticket when it is known whose it is.
     pub(super) fn is_charged(&self) -> bool {
         match self {
-            Plan::PublishOne(_) | Plan::PublishBulk(_) => false,
+            Plan::PublishOne(_) | Plan::PublishBulk(_) | Plan::Redeem(_) => false,
             Plan::Health | Plan::Ready | Plan::Metrics => false,
             Plan::Answer(answer) => answer.is_error(),
             _ => true,
@@ -91,10 +96,14 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &mut Contex
     }
     match routed {
         Routed::Found(route) => match rights::authorize(route, head, ctx) {
-            Ok(rights) => {
+            Ok(Entry::Granted(rights)) => {
                 ticket.rights = rights;
                 plan_route(route, head, &path.unwrap_or_default(), &ticket.rights, ctx)
             }
+            Ok(Entry::Ticket(digest)) => Plan::Redeem(Box::new(ShownTicket {
+                digest,
+                head: head.bytes.into(),
+            })),
             Err(refusal) => Plan::Answer(refusal),
         },
         Routed::NotFound => Plan::error(ErrorCode::NotFound),
@@ -103,6 +112,26 @@ pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &mut Contex
             Plan::Answer(Box::new(answer.header("Allow", route.allow())))
         }
         Routed::Redirect => redirect(head),
+    }
+}
+
+/// Plans a request anew when it is known whose ticket it has shown.
+pub(super) fn plan_redeemed(
+    head: &RequestHead<'_>,
+    said: Redeemed,
+    ticket: &mut Ticket,
+    ctx: &Context<'_>,
+) -> Plan {
+    let path = percent_decode(head.path).unwrap_or_default();
+    let Routed::Found(route) = route::find(&path, head.method, ctx.limits.has_echo) else {
+        return Plan::error(ErrorCode::NotFound);
+    };
+    match rights::redeemed(said, route, head.method) {
+        Ok(rights) => {
+            ticket.rights = rights;
+            plan_route(route, head, &path, &ticket.rights, ctx)
+        }
+        Err(refusal) => Plan::Answer(refusal),
     }
 }
 
@@ -129,6 +158,8 @@ fn plan_route(
         Route::PollStats => Plan::PollStats,
         Route::Stream => plan_stream(head, rights),
         Route::Ack => Plan::Ack,
+        Route::Tickets => Plan::Admit,
+        Route::Revocations => Plan::Revoke,
         Route::Health => Plan::Health,
         Route::Ready => Plan::Ready,
         Route::Metrics => Plan::Metrics,

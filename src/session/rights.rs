@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::access::Redeemed;
 use super::answer::Answer;
 use super::context::Context;
-use crate::access::{Caller, Grant};
+use crate::access::{Caller, Digest, Grant};
 use crate::api::error::ErrorCode;
 use crate::api::query;
 use crate::api::route::Route;
@@ -59,12 +60,20 @@ impl Rights {
     }
 }
 
+/// What a request shows to be let in.
+pub(super) enum Entry {
+    /// Nothing more is asked for.
+    Granted(Rights),
+    /// The ticket with this hash: it must be found out whose that is.
+    Ticket(Digest),
+}
+
 /// Finds out who sends a request to this route, and whether they may.
 pub(super) fn authorize(
     route: Route,
     head: &RequestHead<'_>,
     ctx: &mut Context<'_>,
-) -> Result<Rights, Box<Answer<'static>>> {
+) -> Result<Entry, Box<Answer<'static>>> {
     let is_open = match route {
         Route::Health | Route::Ready => true,
         Route::Metrics => !ctx.limits.guards_metrics,
@@ -73,14 +82,42 @@ pub(super) fn authorize(
     let now = ctx.now.wall_micros / 1_000_000;
     let takes_query = ctx.limits.takes_query_tokens;
     let Some(gate) = ctx.gate.as_deref_mut().filter(|_| !is_open) else {
-        return Ok(Rights::default());
+        return Ok(Entry::Granted(Rights::default()));
     };
-    let credential = credential(route, head, takes_query).map_err(unauthorized)?;
+    let credential = match shown(route, head, takes_query).map_err(unauthorized)? {
+        Shown::Credential(credential) => credential,
+        Shown::Ticket(digest) => return Ok(Entry::Ticket(digest)),
+    };
     let caller = gate
         .admit(&credential, now)
         .map_err(|denied| unauthorized(&denied.to_string()))?;
+    of_caller(caller, route, head.method).map(Entry::Granted)
+}
+
+/// The rights of who has shown a ticket, if they suffice for this route.
+pub(super) fn redeemed(
+    said: Redeemed,
+    route: Route,
+    method: Method<'_>,
+) -> Result<Rights, Box<Answer<'static>>> {
+    match said {
+        Redeemed::By(caller) => of_caller(caller, route, method),
+        Redeemed::Unknown => Err(unauthorized(
+            "The ticket is not known: it was used, or its time is over",
+        )),
+        Redeemed::Unavailable(sentence) => Err(Box::new(
+            Answer::error(ErrorCode::ServiceUnavailable).message(sentence),
+        )),
+    }
+}
+
+fn of_caller(
+    caller: Arc<Caller>,
+    route: Route,
+    method: Method<'_>,
+) -> Result<Rights, Box<Answer<'static>>> {
     let rights = Rights(Some(caller));
-    if rights.allow(|grant| reaches(grant, route, head.method)) {
+    if rights.allow(|grant| reaches(grant, route, method)) {
         Ok(rights)
     } else {
         Err(Box::new(Answer::error(ErrorCode::Forbidden).message(
@@ -97,7 +134,7 @@ fn reaches(grant: &Grant, route: Route, method: Method<'_>) -> bool {
         | (Route::Topic, Method::Put) => grant.may_write(),
         (Route::Topic, Method::Delete) => grant.is_admin(),
         (Route::PollStats | Route::TopicTotals | Route::Metrics, _) => grant.may_read_all(),
-        (Route::Health | Route::Ready, _) => true,
+        (Route::Health | Route::Ready | Route::Revocations, _) => true,
         (
             Route::WebSocket
             | Route::WebSocketEcho
@@ -105,6 +142,7 @@ fn reaches(grant: &Grant, route: Route, method: Method<'_>) -> bool {
             | Route::RelayPoll
             | Route::Stream
             | Route::Ack
+            | Route::Tickets
             | Route::Topics
             | Route::Topic
             | Route::TopicMessages,
@@ -113,29 +151,44 @@ fn reaches(grant: &Grant, route: Route, method: Method<'_>) -> bool {
     }
 }
 
+/// A credential, or what stands for one.
+enum Shown<'h> {
+    Credential(Cow<'h, str>),
+    Ticket(Digest),
+}
+
 /// The credential of a request, or what is wrong with it. The first place that has one counts, so
 /// that a bad one is an error whatever else there is.
-fn credential<'h>(
+fn shown<'h>(
     route: Route,
     head: &RequestHead<'h>,
     takes_query: bool,
-) -> Result<Cow<'h, str>, &'static str> {
+) -> Result<Shown<'h>, &'static str> {
     let mut fields = head.headers.all("authorization");
     if let Some(field) = fields.next() {
         if fields.next().is_some() {
             return Err("There is more than one Authorization header");
         }
-        return bearer(field).ok_or("Authorization must be Bearer and one credential");
+        let credential = bearer(field).map(Shown::Credential);
+        return credential.ok_or("Authorization must be Bearer and one credential");
     }
     if matches!(route, Route::WebSocket | Route::WebSocketEcho) {
         let mut offered = head.headers.list("sec-websocket-protocol");
         if let Some(token) = offered.find_map(|name| name.strip_prefix(PROTOCOL_PREFIX)) {
-            return text(token).ok_or("The subprotocol holds no credential");
+            let credential = text(token).map(Shown::Credential);
+            return credential.ok_or("The subprotocol holds no credential");
         }
     }
-    let [token] = query::last_of(head.query, &["token"]);
+    let [token, ticket] = query::last_of(head.query, &["token", "ticket"]);
+    let takes_ticket = matches!(
+        route,
+        Route::Stream | Route::WebSocket | Route::WebSocketEcho
+    );
+    if let Some(ticket) = ticket.filter(|_| takes_ticket) {
+        return Ok(Shown::Ticket(Digest::of(ticket.as_bytes())));
+    }
     match token {
-        Some(token) if takes_query => Ok(token),
+        Some(token) if takes_query => Ok(Shown::Credential(token)),
         Some(_) => Err("A credential in the query is not accepted by this server"),
         None => Err("This server asks for a credential"),
     }

@@ -14,6 +14,7 @@
 //! Workers never wait: what needs Valkey is parked and goes on with the reply. The threads here
 //! block on sockets instead.
 
+pub mod admissions;
 mod breaker;
 pub mod catalogue;
 mod cell;
@@ -40,6 +41,7 @@ mod node;
 mod order;
 mod post;
 mod queue;
+pub mod revocations;
 mod scripts;
 mod search;
 mod slots;

@@ -2,6 +2,7 @@
 //! does it for all.
 
 use super::Worker;
+use super::beat::Beat;
 use crate::quota::{Charge, Who};
 use crate::valkey::charges::{self, SharedCharge};
 use crate::valkey::{Job, Reply, Task, Waiter};
@@ -9,18 +10,13 @@ use crate::valkey::{Job, Reply, Task, Waiter};
 /// The ticket of an exchange: there is one at a time.
 pub(super) const EXCHANGE_TICKET: u64 = (u64::MAX >> 1) - 1;
 
-/// Between two exchanges, in microseconds.
-const INTERVAL_MICROS: u64 = 200_000;
-
 /// Clients of one exchange; others wait for the next one.
 const CLIENTS_MAX: usize = 4_096;
 
 /// How far an exchange is.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    /// When the next one is due, in monotonic microseconds; `u64::MAX` for never.
-    due: u64,
-    is_under_way: bool,
+    pub(super) beat: Beat,
     /// The last entry that was heard of, as Valkey names it.
     last: Vec<u8>,
 }
@@ -29,18 +25,8 @@ impl Exchange {
     /// Of a worker that does it, or does not.
     pub(super) fn new(does_it: bool) -> Exchange {
         Exchange {
-            due: if does_it { 0 } else { u64::MAX },
-            is_under_way: false,
+            beat: Beat::new(does_it),
             last: Vec::new(),
-        }
-    }
-
-    /// When to wake for it.
-    pub(super) fn due(&self) -> u64 {
-        if self.is_under_way {
-            u64::MAX
-        } else {
-            self.due
         }
     }
 }
@@ -48,11 +34,9 @@ impl Exchange {
 impl Worker {
     /// Begins an exchange, if it is time for one.
     pub(super) fn exchange_charges(&mut self) {
-        let now = self.now.monotonic_micros;
-        if now < self.exchange.due() {
+        if !self.exchange.beat.begins(self.now.monotonic_micros) {
             return;
         }
-        self.exchange.due = now + INTERVAL_MICROS;
         let quotas = &self.shared.quotas;
         let Some(valkey) = self.shared.valkey.as_ref().filter(|_| quotas.is_used()) else {
             return;
@@ -69,12 +53,14 @@ impl Worker {
             task: Task::Call(call),
         };
         // Without Valkey each instance counts for itself, and what could not be told is let go.
-        self.exchange.is_under_way = valkey.submit(job).is_ok();
+        if valkey.submit(job).is_ok() {
+            self.exchange.beat.is_sent();
+        }
     }
 
     /// The others have been heard.
     pub(super) fn charges_heard(&mut self, reply: Reply) {
-        self.exchange.is_under_way = false;
+        self.exchange.beat.ends();
         let Reply::Called(Ok(answer)) = reply else {
             return;
         };

@@ -9,9 +9,11 @@
 //! This is the only code that does I/O with clients.
 
 mod accept;
+mod access;
 mod acks;
 mod acks_behind;
 mod answers;
+mod beat;
 mod burying;
 mod catch_up;
 mod charges;
@@ -69,6 +71,7 @@ use crate::topic::{Claims, Epoch, LocalTopic, Message, Outcome, WorkerIndex};
 use crate::valkey::Mail;
 
 use accept::Acceptor;
+use access::Hearing;
 use answers::Answers;
 use charges::Exchange;
 use connection::Connection;
@@ -156,6 +159,7 @@ pub struct Worker {
     deadlines: Deadlines,
     next_sweep: u64,
     exchange: Exchange,
+    hearing: Hearing,
     drain: Option<Drain>,
 
     /// Topics and connections that wait for a turn in the fan-out.
@@ -234,6 +238,9 @@ impl Worker {
             deadlines: Deadlines::new(now.monotonic_micros),
             next_sweep: now.monotonic_micros,
             exchange: Exchange::new(index == 0 && shared.valkey.is_some()),
+            hearing: Hearing::new(
+                index == 0 && shared.valkey.is_some() && shared.authority.is_some(),
+            ),
             drain: None,
             work: WorkQueue::default(),
             touched: Vec::new(),
@@ -277,6 +284,7 @@ impl Worker {
             self.take_mail();
             self.take_deadlines();
             self.exchange_charges();
+            self.hear_revocations();
             self.ask_again();
             self.ring_peers();
             self.send_answers();
@@ -334,7 +342,9 @@ impl Worker {
             return 0;
         }
         let now = self.now.monotonic_micros;
-        let mut until = self.next_sweep.min(self.exchange.due());
+        let mut until = self.next_sweep;
+        until = until.min(self.exchange.beat.due());
+        until = until.min(self.hearing.beat.due());
         if !self.ask_later.is_empty() {
             until = until.min(self.next_asking);
         }

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 
 use super::Worker;
+use super::access::{Accessing, HEARING_TICKET};
 use super::acks_behind::Acking;
 use super::burying::Burial;
 use super::charges::EXCHANGE_TICKET;
@@ -48,6 +49,8 @@ pub(super) enum Then {
     Poll(Vec<ColdTopic>, Vec<(TopicName, Gap)>),
     /// Do what the consumers of a topic have answered to.
     Consult(Box<Consulting>),
+    /// Answer a request about credentials, or go on with one that has shown a ticket.
+    Access(Box<Accessing>),
     /// Answer acknowledgements.
     Acknowledge(Box<Acking>),
     /// Forget dead messages whose letters are published.
@@ -117,6 +120,7 @@ impl Then {
             (Then::Topics(asking), Reply::Called(said)) => asking.take_in(part, said),
             (Then::Enter(entering), reply) => entering.take_in(part, reply),
             (Then::Consult(consulting), Reply::Called(said)) => consulting.take_in(said),
+            (Then::Access(accessing), Reply::Called(said)) => accessing.take_in(said),
             (Then::Acknowledge(acking), Reply::Called(said)) => acking.take_in(part, said),
             (Then::Bury(burial), reply) => burial.take_in(part, &reply),
             (Then::Poll(topics, _), Reply::Read(strand)) => topics[part].strand = Some(strand),
@@ -294,6 +298,7 @@ impl Worker {
         for item in mail.drain(..) {
             match item {
                 Mail::Reply(EXCHANGE_TICKET, reply) => self.charges_heard(reply),
+                Mail::Reply(HEARING_TICKET, reply) => self.revocations_heard(reply),
                 Mail::Reply(ticket, reply) => self.take_reply(ticket, reply),
                 Mail::News(local) => self.has_news(local),
             }
@@ -316,6 +321,7 @@ impl Worker {
             Then::Topics(asking) => self.topics_said(key, *asking),
             Then::Enter(entering) => self.enter(key, &entering),
             Then::Consult(consulting) => self.consulted(key, *consulting),
+            Then::Access(accessing) => self.access_said(key, *accessing),
             Then::Acknowledge(acking) => self.acks_said(key, *acking),
             Then::Bury(burial) => self.letters_published(key, *burial),
             Then::Poll(topics, gaps) => self.poll_cold(key, topics, gaps),

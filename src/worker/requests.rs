@@ -71,6 +71,8 @@ impl Worker {
             }
             Effect::Stream(opening) => self.stream(key, &opening, &Reach::Logs),
             Effect::Acknowledge(asked) => self.acknowledge(key, asked),
+            Effect::Access(request) => self.access(key, *request),
+            Effect::Redeem(redemption) => self.redeem(key, *redemption),
             Effect::Nack { message_id, delay } => {
                 self.nack(key, &message_id, delay);
                 false

@@ -20,6 +20,8 @@ pub mod random;
 pub mod roaming;
 pub mod server;
 pub mod stream;
+
+pub mod tokens;
 pub mod told;
 pub mod valkey;
 pub mod websocket;

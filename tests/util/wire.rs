@@ -180,7 +180,16 @@ pub fn handshake(address: SocketAddr) -> Vec<u8> {
 
 /// The bytes of an upgrade request with more header fields.
 pub fn handshake_with(address: SocketAddr, headers: &[(&str, &str)]) -> Vec<u8> {
-    let mut head = format!("GET /ws HTTP/1.1\r\nHost: {address}\r\n");
+    upgrade(address, "/ws", headers)
+}
+
+/// The bytes of an upgrade request to another path, or with a query.
+pub fn handshake_to(address: SocketAddr, path: &str) -> Vec<u8> {
+    upgrade(address, path, &[])
+}
+
+fn upgrade(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n");
     head += "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
     head += &format!("Sec-WebSocket-Key: {KEY}\r\n");
     for (name, value) in headers {

@@ -18,6 +18,8 @@ pub(super) struct Claims {
     aud: Option<OneOrMany>,
     exp: Option<f64>,
     nbf: Option<f64>,
+    iat: Option<f64>,
+    jti: Option<String>,
     permissions: Option<OneOrMany>,
     publish: Option<Vec<String>>,
     subscribe: Option<Vec<String>>,
@@ -64,6 +66,16 @@ impl Claims {
             Some(text) if text.is_empty() || !fits(text) => Err(TokenError::Claims),
             _ => Ok(subject),
         }
+    }
+
+    /// What it is called.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.jti.as_deref()
+    }
+
+    /// When it was issued, in seconds of Unix time; 0 if it does not say.
+    pub(super) fn issued_at(&self) -> Result<u64, TokenError> {
+        Ok(seconds(self.iat)?.unwrap_or(0))
     }
 
     /// What it allows. Permissions that are not known here are somebody else's.

@@ -33,6 +33,10 @@ pub struct Verifier {
 pub struct Verified {
     /// Whose it is.
     pub subject: Option<Box<str>>,
+    /// What it is called.
+    pub id: Option<Box<str>>,
+    /// When it was issued, in seconds of Unix time; 0 if it does not say.
+    pub issued_at: u64,
     /// What it allows.
     pub grant: Grant,
     /// When it ends, in seconds of Unix time.
@@ -122,6 +126,8 @@ impl Verifier {
         Ok(Verified {
             expires_at: claims.check(&self.terms, now_unix)?,
             subject: claims.subject()?.map(Box::from),
+            id: claims.id().map(Box::from),
+            issued_at: claims.issued_at()?,
             grant: claims.grant()?,
             key: key.fingerprint,
         })

@@ -240,6 +240,17 @@ impl<'b, const N: usize> Body<'b, N> {
         }
     }
 
+    /// Whether a member is there and not null.
+    pub(in crate::api) fn is_given(&self, name: &str) -> bool {
+        self.given(name).is_some()
+    }
+
+    /// Puts what is wrong with the body as a whole into the report.
+    pub(in crate::api) fn whole_is(&mut self, problem: Problem) {
+        let input = Input::Json(self.whole.of(self.text));
+        self.report.add(&BODY, problem, input);
+    }
+
     /// `value`, if nothing was wrong.
     ///
     /// # Errors

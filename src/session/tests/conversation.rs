@@ -13,8 +13,8 @@ use super::pulsar_proxy::http::HeadLimits;
 use super::pulsar_proxy::moment::Moment;
 use super::pulsar_proxy::quota::Quotas;
 use super::pulsar_proxy::session::{
-    Acknowledged, CloseReason, Context, Effect, Exchange, Kept, NotStored, Publish, Session,
-    SessionIds, SessionLimits, Stored, SubscribeRequest, Turn,
+    AccessAnswer, Acknowledged, CloseReason, Context, Effect, Exchange, Kept, NotStored, Publish,
+    Redeemed, Session, SessionIds, SessionLimits, Stored, SubscribeRequest, Turn,
 };
 use super::pulsar_proxy::topic::{
     Budget, CatalogueError, Draft, Epoch, Gap, HistoryLimits, LocalTopic, MessageId, Outcome,
@@ -359,6 +359,14 @@ impl Conversation {
                     failed: failed.collect(),
                 };
                 self.event(|session, ctx, out| session.acknowledged(&asked, &result, ctx, out))
+            }
+            Effect::Access(request) => {
+                let (ticket, said) = (&request.ticket, AccessAnswer::Revoked);
+                self.event(|session, ctx, out| session.access_answered(ticket, &said, ctx, out))
+            }
+            Effect::Redeem(redemption) => {
+                let said = Redeemed::Unknown;
+                self.event(|session, ctx, out| session.redeemed(*redemption, said, ctx, out))
             }
             Effect::Nack { .. } => Turn::default(),
             Effect::Subscribe(request) => self.subscribe(&request),
