@@ -17,9 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use serde_json::{Value, json};
-use test_util::Server;
 use test_util::browser::{Browser, Reports, listen};
 use test_util::owed::publish_numbers;
+use test_util::tokens::{TOKEN_FLAGS, token};
+use test_util::{Http, Server};
 
 const PAGE: &str = include_str!("data/browser.html");
 
@@ -45,6 +46,57 @@ fn a_page_consumes_and_resumes() {
         reports.of("page"),
         Vec::<&Value>::new(),
         "errors in the page"
+    );
+}
+
+#[test]
+fn a_page_is_let_in_by_tickets_and_goes_on_with_a_new_one() {
+    let (listener, origin) = listen();
+    let allowed = ["--allowed-origins", &format!("http://{origin}")];
+    let server = Server::start(&[&allowed[..], &TOKEN_FLAGS].concat());
+    let relay = Relay::start(server.addr());
+    let token = token(600, &json!({}));
+    let page = include_str!("data/tickets.html")
+        .replace("{{SERVER}}", &server.addr().to_string())
+        .replace("{{RELAYED}}", &relay.address.to_string())
+        .replace("{{TOKEN}}", &token);
+    let publish = |number: u64| {
+        let body = json!({"topic": "news", "payload": {"n": number}}).to_string();
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("Authorization", &*bearer),
+            ("Content-Type", "application/json"),
+        ];
+        let mut http = Http::open(server.addr());
+        let answer = http.request("POST", "/api/v1/messages", &headers, body.as_bytes());
+        assert_eq!(answer.status, 201, "{answer:?}");
+    };
+    let mut reports = Reports::of_pages([(listener, page)]);
+    publish(0);
+    let _browser = Browser::open(&format!("http://{origin}/"));
+    for number in 0..3 {
+        let is_it = |it: &Value| it["payload"]["n"] == number;
+        reports.wait("the message", is_it);
+        relay.cut();
+        publish(number + 1);
+        relay.reach(server.addr());
+    }
+    reports.wait("the last message", |it| it["payload"]["n"] == 3);
+    let messages = reports.of("source").into_iter();
+    let numbers: Vec<Value> = messages
+        .filter(|it| it["type"] == "message")
+        .map(|it| it["payload"]["n"].clone())
+        .collect();
+    assert_eq!(numbers, [0, 1, 2, 3].map(Value::from));
+    assert_eq!(
+        reports.of("page"),
+        Vec::<&Value>::new(),
+        "errors in the page"
+    );
+    let shows = |head: &String| head.contains(&token) || !head.contains("ticket=");
+    assert!(
+        !relay.heads().iter().any(shows),
+        "tickets alone are in URLs"
     );
 }
 

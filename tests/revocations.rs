@@ -149,7 +149,12 @@ fn what_cannot_be_called_back_is_said() {
 
 #[test]
 fn instances_tell_each_other() {
-    let place = Place::behind_memory("2");
+    for place in [Place::behind_memory("2"), Place::on_a_cluster("2")] {
+        an_instance_tells_others(&place);
+    }
+}
+
+fn an_instance_tells_others(place: &Place) {
     let (one, other) = (place.start(&TOKEN_FLAGS), place.start(&TOKEN_FLAGS));
     let [by_id, of_bob, staying] = [
         token(600, &json!({"jti": "one"})),
