@@ -29,6 +29,9 @@ cargo fmt --all --check
 step "lints"
 cargo clippy --quiet --workspace --all-targets -- -D warnings
 
+step "what is built in"
+scripts/deny.sh
+
 step "tests"
 cargo test --workspace
 

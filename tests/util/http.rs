@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::DEADLINE;
+use crate::secrets;
 
 /// One connection.
 pub struct Http {
@@ -59,6 +60,7 @@ impl Http {
 
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        secrets::note_sent(bytes.as_ref());
         self.stream
             .write_all(bytes.as_ref())
             .expect("the server reads");

@@ -18,6 +18,7 @@ pub mod poll;
 pub mod ports;
 pub mod random;
 pub mod roaming;
+pub mod secrets;
 pub mod server;
 pub mod stream;
 

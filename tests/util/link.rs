@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::http::{find, parse_head};
+use crate::secrets;
 use crate::{DEADLINE, Response};
 
 /// A connection and what has come on it and was not yet taken.
@@ -71,6 +72,7 @@ impl Link {
 
     /// Sends bytes as far as the server takes them; whether it closed is found at reading.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        secrets::note_sent(bytes.as_ref());
         // An error here means that the server has closed, which the next read finds.
         let _ = self.stream.write_all(bytes.as_ref());
     }

@@ -1,7 +1,7 @@
 //! The program under test: started on a port of its own, stopped and reaped when dropped.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{DEADLINE, Http, Response, metrics, wait_until};
+use crate::{DEADLINE, Http, Response, metrics, secrets, wait_until};
+
+/// Time for the last metrics of a server.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// A running server. Dropping it kills and reaps the process; a server that died or panicked
 /// on its own fails the test.
@@ -112,6 +115,11 @@ impl Program {
     }
 
     fn spawn(mut self) -> (Child, Arc<Log>) {
+        let values = self.arguments.iter().skip(1);
+        let flags = self.arguments.iter().zip(values);
+        let variables = self.environment.iter().map(|(name, value)| (name, value));
+        let settings = flags.chain(variables);
+        secrets::note_settings(settings.map(|(name, value)| (&**name, &**value)));
         if !self
             .arguments
             .iter()
@@ -323,13 +331,39 @@ impl Server {
     }
 }
 
+impl Server {
+    /// What the metrics tell at the end, where credentials were shown; nothing if they cannot be had.
+    fn last_metrics(&self) -> String {
+        if self.stopped || !secrets::are_shown() || std::thread::panicking() {
+            return String::new();
+        }
+        let told = || {
+            let mut stream = TcpStream::connect_timeout(&self.address, LAST_WORD)?;
+            stream.set_read_timeout(Some(LAST_WORD))?;
+            let host = self.address;
+            let head =
+                format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes())?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok::<_, io::Error>(text)
+        };
+        told().unwrap_or_default()
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let died = !self.stopped && matches!(self.child.try_wait(), Ok(Some(_)));
+        let metrics = self.last_metrics();
         kill(&mut self.child);
         self.log.wait_for_end();
         let log = self.log.text();
         let panicked = log.contains("panicked at");
+        if !std::thread::panicking() {
+            secrets::assert_absent(&log, "the log");
+            secrets::assert_absent(&metrics, "the metrics");
+        }
         if std::thread::panicking() {
             eprintln!("--- log of the server\n{log}---");
         } else if died || panicked {
