@@ -24,7 +24,7 @@ use crate::edge::TrustedProxies;
 use crate::fanout::{self, mailbox};
 use crate::idempotency::Idempotency;
 use crate::moment::micros;
-use crate::quota::Quotas;
+use crate::quota::{Held, Quotas, Tally};
 use crate::service::Credentials;
 use crate::tls::Certificate;
 use crate::topic::{Budget, Epoch, HistoryLimits, StoreLimits, TopicName, TopicStore, WorkerIndex};
@@ -355,6 +355,16 @@ fn build_shared(
         authority: credentials.map(|it| Arc::clone(it.authority())),
         tls,
         quotas: Quotas::new(config.rate_limit_per_client, valkey.is_some()),
+        clients: Tally::new(Held {
+            connections: config.client_connections_max as u64,
+            subscriptions: config.client_subscriptions_max as u64,
+            polls: config.client_polls_max as u64,
+            bytes: config.client_bytes_max as u64,
+        }),
+        addresses: Tally::new(Held {
+            connections: config.address_connections_max as u64,
+            ..Held::default()
+        }),
         proxies: TrustedProxies::new(config.trusted_proxies.clone()),
         store,
         valkey,

@@ -41,6 +41,11 @@ fn check_sizes(config: &Config, typed: &Typed) -> Result<(), ConfigError> {
     let outbox = &all::OUTBOX_BYTES_MAX.quantity.about;
     let topic = &all::TOPIC_BYTES_MAX.quantity.about;
     let memory = &all::MEMORY_MAX.quantity.about;
+    let client = &all::CLIENT_BYTES_MAX.quantity.about;
+    let client_bytes = match config.client_bytes_max {
+        0 => usize::MAX,
+        bytes => bytes,
+    };
     let largest = config.message_bytes_max();
     let one = "the largest message of max-message-size";
     let eight = "eight of the largest messages of max-message-size";
@@ -54,6 +59,7 @@ fn check_sizes(config: &Config, typed: &Typed) -> Result<(), ConfigError> {
             config.target_bytes_max,
         ),
         (outbox, config.outbox_bytes_max, message, one, largest),
+        (client, client_bytes, message, one, largest),
         (topic, config.topic_bytes_max, message, one, largest),
         (memory, config.memory_max, message, eight, several),
         (

@@ -89,6 +89,16 @@ pub struct Config {
     pub max_message_size: usize,
     /// Messages a minute that a client may publish; 0 for no limit.
     pub rate_limit_per_client: u32,
+    /// WebSockets, streams and waiting polls of one client at a time; 0 for no limit.
+    pub client_connections_max: usize,
+    /// Topics that all connections of one client are subscribed to; 0 for no limit.
+    pub client_subscriptions_max: usize,
+    /// Polls of one client that wait at a time; 0 for no limit.
+    pub client_polls_max: usize,
+    /// Bytes that wait for all connections of one client, or have come in part; 0 for no limit.
+    pub client_bytes_max: usize,
+    /// Connections of any kind from one address; 0 for no limit.
+    pub address_connections_max: usize,
     /// Topics of one connection at a time, at least 1.
     pub subscriptions_max: usize,
     /// At-least-once consumers at a time, at least 1; a client or a group on one topic is one.

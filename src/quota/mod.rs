@@ -5,6 +5,7 @@
 
 mod limit;
 mod sharing;
+mod tally;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,6 +17,8 @@ use governor::clock::{Clock, MonotonicClock};
 
 use limit::{Limit, Shortage};
 use sharing::Sharing;
+
+pub use tally::{Excess, Held, Tally};
 
 /// The time that limits are for.
 const PERIOD: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use super::commands;
 use super::context::Context;
 use super::poll::Poll;
-use super::{CloseReason, Rights, Session, Turn};
+use super::{CloseReason, Rights, Session, Ticket, Turn};
 
 impl Session {
     /// What the client may do; `None` between requests.
@@ -13,6 +13,14 @@ impl Session {
             Session::WebSocket(websocket) => Some(websocket.rights()),
             Session::Stream(stream) => Some(stream.rights()),
             Session::Closing(_) => None,
+        }
+    }
+
+    /// The request of the poll that waits.
+    pub fn polling_ticket(&self) -> Option<&Ticket> {
+        match self {
+            Session::Http(http) => http.polling().map(Poll::ticket),
+            _ => None,
         }
     }
 

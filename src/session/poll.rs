@@ -116,6 +116,11 @@ impl Poll {
         turn
     }
 
+    /// Its request.
+    pub(super) fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
     /// What its sender may do.
     pub(super) fn rights(&self) -> &Rights {
         &self.ticket.rights

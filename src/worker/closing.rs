@@ -170,6 +170,7 @@ impl Worker {
             self.abandon_poll(key);
             self.parking.forget(key);
             self.leave_all(key);
+            self.let_go(key);
             let Some(mut connection) = self.connections.remove(key) else {
                 continue;
             };
@@ -207,6 +208,7 @@ impl Worker {
                 .adjust(connection.charged as usize, bytes as usize);
             connection.charged = bytes;
         }
+        self.recount(key);
         let deadline = self.deadline_of(key);
         if let Some(connection) = self.connections.get_mut(key) {
             self.deadlines

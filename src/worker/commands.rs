@@ -146,6 +146,9 @@ impl Worker {
             let message = format!("a connection has at most {subscriptions_max} subscriptions");
             return Err(CommandError::new(CommandErrorCode::LimitExceeded, message));
         }
+        self.hold_subscription(key).map_err(|excess| {
+            CommandError::new(CommandErrorCode::LimitExceeded, excess.to_string())
+        })?;
         let vacant = self.topics.vacant();
         let store = &self.shared.store;
         let result = match (terms.delivery, terms.reach) {

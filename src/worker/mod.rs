@@ -32,6 +32,7 @@ mod drain;
 mod entering;
 mod epoch;
 mod fan_out;
+mod holdings;
 mod leases;
 mod listing;
 mod once;
@@ -79,6 +80,7 @@ use deadlines::Deadlines;
 use desk::Desk;
 use drain::Drain;
 use fan_out::{Job, WorkQueue};
+use holdings::Holdings;
 use listing::Listed;
 use once::Beginning;
 use parking::Parking;
@@ -160,6 +162,7 @@ pub struct Worker {
     next_sweep: u64,
     exchange: Exchange,
     hearing: Hearing,
+    holdings: Holdings,
     drain: Option<Drain>,
 
     /// Topics and connections that wait for a turn in the fan-out.
@@ -241,6 +244,7 @@ impl Worker {
             hearing: Hearing::new(
                 index == 0 && shared.valkey.is_some() && shared.authority.is_some(),
             ),
+            holdings: Holdings::default(),
             drain: None,
             work: WorkQueue::default(),
             touched: Vec::new(),
@@ -293,6 +297,7 @@ impl Worker {
             self.ring_peers();
             self.send_answers();
             self.flush_touched();
+            self.shed_excess();
             self.bury();
             // What members of a group leave behind is for others.
             self.ring_peers();

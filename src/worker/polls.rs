@@ -153,6 +153,9 @@ impl Worker {
         request: &PollRequest,
         reach: &Reach<'_>,
     ) -> bool {
+        if let Err(excess) = self.hold_poll(key) {
+            return self.refuse_poll(key, &excess.to_string());
+        }
         if !self.become_consumer(key, Kind::Poll) {
             return self.turn_down_poll(key);
         }

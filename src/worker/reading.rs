@@ -58,6 +58,7 @@ impl Worker {
         let key = self
             .connections
             .insert_with(|_| Connection::new(stream, session));
+        let has_too_many = self.count_address(key).is_err();
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
@@ -68,7 +69,7 @@ impl Worker {
         let registered = connection.stream.register(registry, key.token());
         if registered.is_err() || is_crowded {
             Worker::doom(&mut self.doomed, connection, key, CloseReason::Limit);
-        } else if place == Place::Turned {
+        } else if place == Place::Turned || has_too_many {
             let mut ctx = self.desk.context(&self.shared, self.now, false);
             let turn = Session::turned_away(&mut ctx, self.answers.of(key));
             self.carry_out(key, turn);

@@ -135,6 +135,9 @@ impl Worker {
         accept: &Accept,
         is_echo: bool,
     ) -> bool {
+        if let Err(excess) = self.hold(key, ticket, Kind::WebSocket) {
+            return self.refuse_stream(key, ticket, &excess.to_string());
+        }
         let has_place = !self.desk.is_draining && self.become_consumer(key, Kind::WebSocket);
         let Some(connection) = self.connections.get_mut(key) else {
             return false;

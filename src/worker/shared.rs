@@ -11,7 +11,7 @@ use crate::edge::TrustedProxies;
 use crate::fanout::Doorbell;
 use crate::idempotency::Idempotency;
 use crate::metrics::WorkerMetrics;
-use crate::quota::Quotas;
+use crate::quota::{Quotas, Tally};
 use crate::tls::Certificate;
 use crate::topic::{TopicName, TopicStore};
 use crate::valkey::consumers::ConsumerTerms;
@@ -31,6 +31,10 @@ pub struct Shared {
     pub tls: Option<Certificate>,
     /// What clients have left.
     pub quotas: Quotas,
+    /// What clients have at a time.
+    pub clients: Tally,
+    /// Connections of each address.
+    pub addresses: Tally,
     /// Who is believed what others said of who they are.
     pub proxies: TrustedProxies,
     /// Which origins and hosts are served.

@@ -17,6 +17,9 @@ impl Worker {
         reach: &Reach<'_>,
     ) -> bool {
         let (ticket, request) = (&opening.ticket, &opening.request);
+        if let Err(excess) = self.hold(key, ticket, Kind::Stream) {
+            return self.refuse_stream(key, ticket, &excess.to_string());
+        }
         if self.desk.is_draining || !self.become_consumer(key, Kind::Stream) {
             return self.turn_down(key, ticket);
         }
@@ -70,6 +73,7 @@ impl Worker {
         self.refuse_stream(key, ticket, message)
     }
 
+    /// There is no room for a stream, or a WebSocket.
     pub(super) fn refuse_stream(
         &mut self,
         key: ConnectionKey,

@@ -48,7 +48,11 @@ impl Worker {
         let mut ctx = self.desk.context(&self.shared, self.now, false);
         let out = self.answers.of(key);
         let Some(topic) = uncovered else {
+            let caller = rights.caller().cloned();
             connection.session.renewed(rights, &mut ctx, out);
+            if let Some(caller) = caller {
+                self.hold_for(key, &caller);
+            }
             return;
         };
         let sentence = format!(

@@ -52,6 +52,47 @@ pub(crate) const MAX_MESSAGE_SIZE: Fixed<Size> = Fixed::new(
     Size(64 * MIB),
 );
 
+pub(crate) const CLIENT_CONNECTIONS_MAX: Fixed<Count> = of_client(
+    "client-connections-max",
+    "WebSockets, streams and waiting polls of one client at a time; 0 is no limit",
+);
+
+pub(crate) const CLIENT_SUBSCRIPTIONS_MAX: Fixed<Count> = of_client(
+    "client-subscriptions-max",
+    "Topics that all connections of one client are subscribed to; 0 is no limit",
+);
+
+pub(crate) const CLIENT_POLLS_MAX: Fixed<Count> = of_client(
+    "client-polls-max",
+    "Polls of one client that wait at a time; 0 is no limit",
+);
+
+pub(crate) const CLIENT_BYTES_MAX: Fixed<Size> = Fixed::new(
+    About::new(
+        "client-bytes-max",
+        Group::Limits,
+        "SIZE",
+        "Bytes that wait for all connections of one client, or have come from it in part; 0 is no limit",
+    ),
+    Size(0),
+    Size(0),
+    Size(1 << 40),
+);
+
+pub(crate) const ADDRESS_CONNECTIONS_MAX: Fixed<Count> = of_client(
+    "address-connections-max",
+    "Connections of any kind from one address that is no trusted proxy's; 0 is no limit",
+);
+
+const fn of_client(name: &'static str, help: &'static str) -> Fixed<Count> {
+    Fixed::new(
+        About::new(name, Group::Limits, "NUMBER", help),
+        Count(0),
+        Count(0),
+        Count(1_000_000_000),
+    )
+}
+
 pub(crate) const RATE_LIMIT_PER_CLIENT: Fixed<Count> = Fixed::new(
     About::new(
         "rate-limit-per-client",

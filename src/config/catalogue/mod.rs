@@ -49,7 +49,7 @@ const _: () = assert!(10 + 255 * 4 + 34 + 27 + 87 <= ENVELOPE_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= u64::BITS as usize);
 
 /// Every setting, in the order of `--help` and the README.
-pub(crate) static SETTINGS: [&dyn Declared; 81] = [
+pub(crate) static SETTINGS: [&dyn Declared; 86] = [
     &HOST,
     &PORT,
     &UNIX_SOCKET,
@@ -97,6 +97,11 @@ pub(crate) static SETTINGS: [&dyn Declared; 81] = [
     &TOPICS_MAX,
     &MAX_MESSAGE_SIZE,
     &RATE_LIMIT_PER_CLIENT,
+    &CLIENT_CONNECTIONS_MAX,
+    &CLIENT_SUBSCRIPTIONS_MAX,
+    &CLIENT_POLLS_MAX,
+    &CLIENT_BYTES_MAX,
+    &ADDRESS_CONNECTIONS_MAX,
     &SUBSCRIPTIONS_MAX,
     &CONSUMERS_MAX,
     &GROUP_MEMBERS_MAX,
