@@ -296,3 +296,36 @@ fn without_the_store_each_instance_counts_for_itself() {
     http.get("/nothing")
         .assert_error(429, "RATE_LIMIT_EXCEEDED");
 }
+
+#[test]
+fn what_a_websocket_asks_for_is_charged_also_without_a_credential() {
+    everywhere(|place| {
+        let flags = ["--rate-limit-per-client", "3"];
+        let server = place.launch(&flags);
+        let open = |server: &Server, headers: &[(&str, &str)]| {
+            let bytes = handshake_with(server.addr(), headers);
+            let (mut wire, answer) = Wire::handshake(server.addr(), bytes);
+            assert_eq!(answer.status, 101);
+            wire.send(0x81, subscribe("t").as_bytes());
+            assert_eq!(wire.read_json()["type"], "subscribed");
+            wire
+        };
+        let mut wire = open(&server, &[]);
+        for topic in ["u", "v"] {
+            wire.send(0x81, subscribe(topic).as_bytes());
+            assert_eq!(wire.read_json()["type"], "subscribed");
+        }
+        wire.send(0x81, subscribe("w").as_bytes());
+        assert_eq!(wire.read_json()["code"], "RATE_LIMIT_EXCEEDED");
+        wire.assert_alive();
+
+        // Nobody else is charged for who comes through a proxy.
+        let trusting = [&flags[..], &["--trusted-proxies", "127.0.0.1"]].concat();
+        let server = place.launch(&trusting);
+        let mut wire = open(&server, &[("X-Forwarded-For", "203.0.113.7")]);
+        for topic in ["u", "v", "w", "x"] {
+            wire.send(0x81, subscribe(topic).as_bytes());
+            assert_eq!(wire.read_json()["type"], "subscribed");
+        }
+    });
+}

@@ -57,18 +57,18 @@ fn refused(exhausted: &Exhausted) -> Answer<'static> {
     }
 }
 
-/// Charges the holder of a credential for a message of his WebSocket. Others have been charged for their
-/// handshake.
+/// Charges a client for a message of its WebSocket. Who has no credential and comes through a proxy has been
+/// charged for the handshake alone: which address that was is not kept.
 ///
 /// # Errors
 /// When nothing is left.
 pub(super) fn charge_command(rights: &Rights, ctx: &Context<'_>) -> Result<(), CommandError> {
-    let Some(caller) = rights.caller() else {
-        return Ok(());
+    let (who, own) = match (rights.caller(), ctx.peer) {
+        (Some(caller), _) => (Who(caller.number), caller.rate_limit),
+        (None, Some(peer)) if !ctx.proxies.contains(peer) => (Who::at(peer), None),
+        (None, _) => return Ok(()),
     };
-    let charged = ctx
-        .quotas
-        .charge(Who(caller.number), caller.rate_limit, NonZeroU32::MIN);
+    let charged = ctx.quotas.charge(who, own, NonZeroU32::MIN);
     charged.map(|_| ()).map_err(|exhausted| {
         let limit = exhausted.standing.limit;
         let sentence = format!("More than {limit} messages or requests in a minute");
