@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use test_util::bearer::ask;
 use test_util::everywhere::{Place, everywhere};
 use test_util::tokens::{TOKEN_FLAGS, now_unix, token};
-use test_util::wire::{handshake_to, subscribe};
+use test_util::wire::{encode, handshake_to, subscribe};
 use test_util::{Http, Response, Server, Stream, Wire};
 
 fn request(server: &Server, credential: &str) -> Response {
@@ -51,6 +51,34 @@ fn a_ticket_opens_one_stream_or_websocket() {
         wire.send(0x81, subscribe("t").as_bytes());
         assert_eq!(wire.read_json()["type"], "subscribed");
         handshake().1.assert_error(401, "UNAUTHORIZED");
+    });
+}
+
+#[test]
+fn what_comes_right_behind_a_handshake_with_a_ticket_is_not_lost() {
+    everywhere(|place| {
+        let server = place.start(&TOKEN_FLAGS);
+        let path = format!("/ws?ticket={}", ticket(&server, &token(600, &json!({}))));
+        let mut bytes = handshake_to(server.addr(), &path);
+        bytes.extend(encode(0x81, subscribe("t").as_bytes()));
+        let (mut wire, answer) = Wire::handshake(server.addr(), bytes);
+        assert_eq!(answer.status, 101);
+        assert_eq!(wire.read_json()["type"], "subscribed");
+    });
+}
+
+#[test]
+fn guessing_tickets_is_charged() {
+    everywhere(|place| {
+        let flags = [&TOKEN_FLAGS[..], &["--rate-limit-per-client", "3"]].concat();
+        let server = place.launch(&flags);
+        let mut http = Http::open(server.addr());
+        for number in 0..3 {
+            let answer = http.get(&stream_path(&format!("guess-{number}")));
+            answer.assert_error(401, "UNAUTHORIZED");
+        }
+        let answer = http.get(&stream_path("guess-4"));
+        answer.assert_error(429, "RATE_LIMIT_EXCEEDED");
     });
 }
 

@@ -245,10 +245,9 @@ impl<'b, const N: usize> Body<'b, N> {
         self.given(name).is_some()
     }
 
-    /// Puts what is wrong with the body as a whole into the report.
+    /// Puts what is wrong with the body as a whole into the report, which does not repeat it.
     pub(in crate::api) fn whole_is(&mut self, problem: Problem) {
-        let input = Input::Json(self.whole.of(self.text));
-        self.report.add(&BODY, problem, input);
+        self.report.add(&BODY, problem, Input::Null);
     }
 
     /// `value`, if nothing was wrong.
