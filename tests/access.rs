@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use test_util::everywhere::everywhere;
+use test_util::link::Link;
 use test_util::wire::{handshake_with, subscribe};
 use test_util::{
-    DEADLINE, Http, Program, Response, Server, Stream, Wire, wait_until, with_workers,
+    DEADLINE, Http, Program, Response, Server, Stream, Valkey, Wire, wait_until, with_workers,
 };
 
 const MESSAGE: &[u8] = br#"{"topic":"orders-1","payload":{}}"#;
@@ -445,4 +446,41 @@ fn keys_open_other_addresses_and_need_no_file() {
     let flags = ["--host", "0.0.0.0", "--port", "0", "--api-keys", &line];
     let server = Program::new(&flags).start();
     assert!(!server.log().contains(&hash("secret-jobs")));
+}
+
+#[test]
+fn a_stream_that_waits_for_valkey_while_its_key_is_taken_away_does_not_outlive_it() {
+    let store = Valkey::start();
+    let file = KeyFile::new();
+    let port = store.port().to_string();
+    let backend = ["--storage-backend", "valkey", "--valkey-port", &port];
+    let keys = [
+        "--api-keys-file",
+        file.path(),
+        "--valkey-timeout",
+        "20s",
+        "--workers",
+        "1",
+    ];
+    let server = Server::start(&[&backend[..], &keys].concat());
+    server.wait_until_ready();
+    let () = store.command(&["CLIENT", "PAUSE", "2000"]);
+    let mut link = Link::open(server.addr());
+    let host = server.addr();
+    link.send(format!(
+        "GET /api/v1/stream?topics=orders-1 HTTP/1.1\r\nHost: {host}\r\nAuthorization: {}\r\n\r\n",
+        bearer("out")
+    ));
+    // The one worker has read it when it answers one that came later.
+    assert_eq!(server.get("/health").status, 200);
+    file.write(&KEYS[..1]);
+    server.signal("HUP");
+    wait_until("the key is taken away", DEADLINE, || {
+        ask(&server, "GET /messages/poll/stats", "out").status == 401
+    });
+    let mut stream = Stream::answered(link).expect("a stream");
+    stream.expect_event("subscribed");
+    let (_, last) = stream.expect_event("close");
+    assert_eq!(last["reason"], "revoked");
+    stream.expect_end();
 }

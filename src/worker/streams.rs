@@ -55,6 +55,8 @@ impl Worker {
         if opening.request.consumer.is_some() {
             self.schedule_turn(key);
         }
+        // It may have waited for what is known of its topics.
+        self.recheck_trust(key);
         true
     }
 

@@ -17,15 +17,26 @@ impl Worker {
         }
         let keys: Vec<ConnectionKey> = self.connections.keys().collect();
         for key in keys {
-            let Some(connection) = self.connections.get(key) else {
-                continue;
-            };
-            let caller = connection.session.rights().and_then(Rights::caller);
-            if caller.is_some_and(|caller| !self.desk.still_admits(caller)) {
+            if self.rests_on_nothing(key) {
                 self.revoke(key);
                 self.settle(key);
             }
         }
+    }
+
+    /// Ends what has begun with a credential that was trusted when it was asked for, and is not any more.
+    pub(super) fn recheck_trust(&mut self, key: ConnectionKey) {
+        if self.rests_on_nothing(key) {
+            self.revoke(key);
+        }
+    }
+
+    /// Whether the credential that a conversation rests on is trusted no more.
+    fn rests_on_nothing(&self, key: ConnectionKey) -> bool {
+        let connection = self.connections.get(key);
+        let rights = connection.and_then(|it| it.session.rights());
+        let caller = rights.and_then(Rights::caller);
+        caller.is_some_and(|caller| !self.desk.still_admits(caller))
     }
 
     fn revoke(&mut self, key: ConnectionKey) {
