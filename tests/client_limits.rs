@@ -1,9 +1,11 @@
 //! How much one client may have at a time, and that nobody else is concerned.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 use test_util::everywhere::everywhere;
 use test_util::owed::publish_numbers;
 use test_util::tokens::{TOKEN_FLAGS, token};
@@ -132,6 +134,8 @@ fn a_client_subscribes_to_so_many_topics_in_all() {
         let refused = other.read_json();
         assert_eq!(refused["code"], "LIMIT_EXCEEDED", "{refused}");
         assert_full(&get(&server, STREAM, &[]), "topics");
+        let poll = "/api/v1/poll?topics=a,b,c,d&timeout=0";
+        assert_eq!(get(&server, poll, &[]).status, 200, "it is over at once");
 
         let leave = json!({"type": "unsubscribe", "topics": ["a"]});
         one.send(0x81, leave.to_string().as_bytes());
@@ -156,6 +160,8 @@ fn so_many_polls_of_a_client_wait() {
             let mut polls: Vec<Http> = (0..2).map(|_| begun(&server, POLL, &[])).collect();
             server.wait_for_metric("proxy_poll_waiters", &[], 2.0);
             assert_full(&get(&server, POLL, &[]), "polls");
+            let at_once = "/api/v1/poll?topics=t&timeout=0";
+            assert_eq!(get(&server, at_once, &[]).status, 200, "it does not wait");
             assert_eq!(socket(&server, &[]).1.status, 101, "it is no poll");
             publish_numbers(&server, "t", [round]);
             for poll in &mut polls {
@@ -236,25 +242,50 @@ fn what_has_come_in_part_counts_for_its_address() {
         "4",
     ];
     let server = Server::start(&flags);
-    let half = || {
+    let half_to = |server: &Server, more: &str| {
         let mut stream = TcpStream::connect(server.addr()).expect("it listens");
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        let head = "POST /api/v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n";
+        let host = server.addr();
+        let head = format!(
+            "POST /api/v1/messages HTTP/1.1\r\nHost: {host}\r\n{more}Content-Length: 60000\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).expect("it is sent");
         // It may be refused before all is sent.
         let _ = stream.write_all(&[b' '; 50_000]);
         stream
     };
-    let mut all: Vec<TcpStream> = (0..6).map(|_| half()).collect();
-    let mut text = String::new();
-    let last = all.last_mut().expect("there are six");
-    let _ = last.read_to_string(&mut text);
-    assert!(text.starts_with("HTTP/1.1 503"), "{text}");
+    let half = |more: &str| half_to(&server, more);
+    // Which of them is the one too many nobody knows.
+    let refused = |streams: &mut Vec<TcpStream>| {
+        let mut answer = [0; 12];
+        wait_until("one is refused", DEADLINE, || {
+            let mut said = streams.iter_mut().map(|stream| {
+                stream.set_nonblocking(true).expect("a socket");
+                stream.read(&mut answer).is_ok_and(|count| count > 0)
+            });
+            said.any(|it| it)
+        });
+        assert_eq!(&answer, b"HTTP/1.1 503");
+    };
+    let mut all: Vec<TcpStream> = (0..3).map(|_| half("")).collect();
+    refused(&mut all);
     drop(all);
     wait_until("there is room again", DEADLINE, || {
         let body = json!({"topic": "t", "payload": {"text": "x".repeat(50_000)}}).to_string();
         server.post("/api/v1/messages", body).status == 201
     });
+
+    // Behind a proxy they are whose the head says.
+    let server = Server::start(&[&flags[..], &BEHIND_PROXY].concat());
+    let mut one: Vec<TcpStream> = (0..3)
+        .map(|_| half_to(&server, "X-Forwarded-For: 203.0.113.7\r\n"))
+        .collect();
+    refused(&mut one);
+    let mut other = half_to(&server, "X-Forwarded-For: 203.0.113.8\r\n");
+    other.write_all(&[b' '; 10_000]).expect("the rest is taken");
+    let mut answer = [0; 12];
+    other.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 422");
 }
 
 #[test]
@@ -284,6 +315,21 @@ fn an_address_has_so_many_connections_of_any_kind() {
             http.send_to_deaf(request);
             http.read_response().status == 200
         });
+        // Those of the file system have no address.
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let local = ["--unix-socket", path.to_str().expect("text")];
+        let server = Server::start(&[&flags[..], &local].concat());
+        for _ in 0..10 {
+            let mut stream = UnixStream::connect(&path).expect("it listens");
+            stream
+                .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .expect("it is sent");
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).expect("an answer");
+            assert_eq!(&answer, b"HTTP/1.1 200");
+        }
+        drop(server);
         // Who is trusted to pass others on is not one client.
         let server = Server::start(&[&flags[..], &BEHIND_PROXY].concat());
         let mut all: Vec<Http> = (0..20).map(|_| Http::open(server.addr())).collect();
@@ -291,6 +337,66 @@ fn an_address_has_so_many_connections_of_any_kind() {
             assert_eq!(http.get("/health").status, 200);
         }
     });
+}
+
+#[test]
+fn an_address_with_too_many_connections_locks_nobody_out() {
+    with_workers(|workers| {
+        let flags = ["--workers", workers, "--http-connections-max", "40"];
+        let bound = ["--address-connections-max", "3"];
+        let server = Server::start(&[&flags[..], &bound].concat());
+        let many: Vec<TcpStream> = (0..60)
+            .map(|_| connect_from([127, 0, 0, 2], &server))
+            .collect();
+        for _ in 0..3 {
+            let mut stream = connect_from([127, 0, 0, 3], &server);
+            assert_eq!(health(&mut stream, b""), "HTTP/1.1 200");
+        }
+        drop(many);
+    });
+}
+
+#[test]
+fn a_balancer_tells_whose_connections_are_counted() {
+    with_workers(|workers| {
+        let flags = ["--workers", workers, "--address-connections-max", "2"];
+        let protocol = [&BEHIND_PROXY[..], &["--proxy-protocol"]].concat();
+        let server = test_util::Program::new(&[&flags[..], &protocol].concat()).start();
+        let from = |address: &str| {
+            let line = format!("PROXY TCP4 {address} 127.0.0.1 5000 80\r\n");
+            let mut stream = TcpStream::connect(server.addr()).expect("it listens");
+            let status = health(&mut stream, line.as_bytes());
+            (stream, status)
+        };
+        let first: Vec<_> = (0..2).map(|_| from("203.0.113.7")).collect();
+        assert!(first.iter().all(|(_, status)| status == "HTTP/1.1 200"));
+        assert_eq!(from("203.0.113.7").1, "HTTP/1.1 503");
+        assert_eq!(from("203.0.113.8").1, "HTTP/1.1 200");
+        drop(first);
+        wait_until("there is room again", DEADLINE, || {
+            from("203.0.113.7").1 == "HTTP/1.1 200"
+        });
+    });
+}
+
+fn connect_from(source: [u8; 4], server: &Server) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let source = SocketAddr::from((source, 0));
+    socket.bind(&source.into()).expect("an address of loopback");
+    socket.connect(&server.addr().into()).expect("it listens");
+    socket.into()
+}
+
+/// The beginning of the answer to a request for `/health`, behind these bytes.
+fn health(stream: &mut TcpStream, before: &[u8]) -> String {
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream
+        .write_all(&[before, request].concat())
+        .expect("it is sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer");
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Revocations {
         now_unix: u64,
     ) -> Result<(), NoRoom> {
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        let mut has_room = true;
+        let (mut has_room, mut has_changed) = (true, false);
         for Revocation {
             whom,
             issued_until,
@@ -116,11 +116,13 @@ impl Revocations {
             let is_full = terms.len() >= REVOCATIONS_MAX;
             match terms.get_mut(&whom) {
                 Some(known) => {
+                    has_changed |= issued_until > known.issued_until;
                     known.issued_until = known.issued_until.max(issued_until);
                     known.kept_until = known.kept_until.max(kept_until);
                 }
                 None if is_full => has_room = false,
                 None => {
+                    has_changed = true;
                     let new = Terms {
                         issued_until,
                         kept_until,
@@ -129,8 +131,10 @@ impl Revocations {
                 }
             }
         }
-        // Under the lock: whoever sees the number finds what has led to it.
-        self.changes.fetch_add(1, Ordering::Release);
+        // Under the lock: whoever sees the number finds what has led to it. All connections are looked at then,
+        // so what is called back again must not change it.
+        self.changes
+            .fetch_add(u64::from(has_changed), Ordering::Release);
         if has_room { Ok(()) } else { Err(NoRoom) }
     }
 
@@ -181,6 +185,8 @@ mod tests {
         revocations.add(revocation, 10).unwrap();
         assert_eq!(revocations.changes(), 1);
         assert!(revocations.cover(&one) && !revocations.cover(&other));
+        revocations.add(revocation, 10).unwrap();
+        assert_eq!(revocations.changes(), 1, "nothing has changed");
     }
 
     #[test]

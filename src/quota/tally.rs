@@ -119,6 +119,13 @@ impl Tally {
         Some(excess)
     }
 
+    /// Whether somebody has more bytes than there may be.
+    pub fn has_too_many_bytes(&self, who: Who) -> bool {
+        let stripe = self.stripe(who);
+        let bytes = stripe.get(&who).map_or(0, |held| held.bytes);
+        self.max.bytes > 0 && bytes > self.max.bytes
+    }
+
     fn stripe(&self, who: Who) -> MutexGuard<'_, HashMap<Who, Held>> {
         let index = self.hasher.hash_one(who) as usize % STRIPES;
         // Each change is one step.
@@ -201,6 +208,7 @@ mod tests {
         assert_eq!(tally.replace(one, NOTHING, held(1, 1, 60)), None);
         let excess = tally.replace(one, NOTHING, held(1, 1, 60));
         assert_eq!(excess, Some(Excess::Bytes));
+        assert!(tally.has_too_many_bytes(one) && !tally.has_too_many_bytes(Who(2)));
         let less = tally.replace(one, held(1, 1, 60), held(1, 1, 50));
         assert_eq!(less, None, "it has got no more");
         assert_eq!(tally.replace(one, held(2, 2, 110), NOTHING), None);

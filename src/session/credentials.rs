@@ -16,10 +16,10 @@ impl Session {
         }
     }
 
-    /// The request of the poll that waits.
-    pub fn polling_ticket(&self) -> Option<&Ticket> {
+    /// The request whose body is on its way, or whose poll waits.
+    pub fn ticket(&self) -> Option<&Ticket> {
         match self {
-            Session::Http(http) => http.polling().map(Poll::ticket),
+            Session::Http(http) => http.ticket(),
             _ => None,
         }
     }

@@ -182,6 +182,15 @@ impl Http {
         }
     }
 
+    /// The request whose body is on its way, or whose poll waits.
+    pub(super) fn ticket(&self) -> Option<&Ticket> {
+        match &self.state {
+            State::Body(upload) => Some(&upload.ticket),
+            State::Polling(poll) => Some(poll.ticket()),
+            State::Head { .. } | State::Waiting => None,
+        }
+    }
+
     /// The poll that waits to be answered.
     pub(super) fn polling(&self) -> Option<&Poll> {
         match &self.state {

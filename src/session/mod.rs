@@ -76,10 +76,10 @@ impl Session {
         Session::Http(Box::new(Http::new(now_micros)))
     }
 
-    /// A connection that is only told that there is no room, and the answer it gets.
-    pub fn turned_away(ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
+    /// A connection that is only told that there is no room, as the sentence says.
+    pub fn turned_away(sentence: &str, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
         let ticket = Ticket::unknown(ctx.now.monotonic_micros, ctx);
-        let error = Answer::error(ErrorCode::ServiceUnavailable).message("No connection is free");
+        let error = Answer::error(ErrorCode::ServiceUnavailable).message(sentence);
         answer::refusal(&ticket, &error, CloseReason::Limit, ctx, out)
     }
 

@@ -6,7 +6,7 @@
 //! ```
 
 use super::Worker;
-use super::connection::{Connection, InputEnd};
+use super::connection::{Connection, InputEnd, Kind};
 use super::slots::ConnectionKey;
 use super::subscriptions::Standing;
 use crate::session::{CloseReason, Session};
@@ -174,9 +174,12 @@ impl Worker {
             let Some(mut connection) = self.connections.remove(key) else {
                 continue;
             };
-            self.shared
-                .places
-                .leave(connection.marks.kind.is_consumer());
+            if connection.marks.kind == Kind::Barred {
+                self.holdings.unbar();
+            } else {
+                let is_consumer = connection.marks.kind.is_consumer();
+                self.shared.places.leave(is_consumer);
+            }
             if connection.is_websocket() {
                 self.metrics.websocket_closed();
             }

@@ -57,6 +57,8 @@ pub(super) struct Terms<'a> {
     skips: bool,
     /// It is told of news and asks for messages itself.
     asks: bool,
+    /// It lasts until it is ended, and so counts as one of its client's.
+    lasts: bool,
     /// It is owed each message until it acknowledges it.
     delivery: Option<&'a AtLeastOnce>,
     reach: &'a Reach<'a>,
@@ -72,6 +74,7 @@ impl<'a> Terms<'a> {
         Terms {
             skips,
             asks: delivery.is_some(),
+            lasts: true,
             delivery,
             reach,
         }
@@ -82,6 +85,7 @@ impl<'a> Terms<'a> {
         Terms {
             skips: true,
             asks: true,
+            lasts: false,
             delivery,
             reach,
         }
@@ -146,9 +150,11 @@ impl Worker {
             let message = format!("a connection has at most {subscriptions_max} subscriptions");
             return Err(CommandError::new(CommandErrorCode::LimitExceeded, message));
         }
-        self.hold_subscription(key).map_err(|excess| {
-            CommandError::new(CommandErrorCode::LimitExceeded, excess.to_string())
-        })?;
+        if terms.lasts {
+            self.hold_subscription(key).map_err(|excess| {
+                CommandError::new(CommandErrorCode::LimitExceeded, excess.to_string())
+            })?;
+        }
         let vacant = self.topics.vacant();
         let store = &self.shared.store;
         let result = match (terms.delivery, terms.reach) {

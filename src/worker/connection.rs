@@ -77,6 +77,8 @@ pub(super) enum Kind {
     Ordinary,
     /// HTTP, on one of the last places, for requests that operators need.
     Reserved,
+    /// Only told that its address has too many connections: it counts against no bound.
+    Barred,
     /// HTTP, whose latest request was a poll.
     Poll,
     /// A WebSocket.

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use super::Worker;
-use super::connection::Kind;
+use super::connection::{Connection, Kind};
 use super::slots::ConnectionKey;
+use super::stream::Stream;
 use crate::access::Caller;
 use crate::quota::{Excess, Held, Who};
 use crate::session::{CloseReason, Session, Ticket};
@@ -17,8 +18,40 @@ pub(super) struct Holdings {
     clients: HashMap<ConnectionKey, (Who, Held)>,
     /// As connections of their addresses.
     addresses: HashMap<ConnectionKey, Who>,
+    /// How many were turned away for their address.
+    barred: usize,
     /// Clients that have too many bytes: these connections have got more of them.
     in_excess: Vec<ConnectionKey>,
+}
+
+/// Connections of a worker that are told that their address has too many; others are closed without a word.
+const BARRED_MAX: usize = 64;
+
+/// What a connection holds at least that is given up for its bytes: the others have more of them.
+const SHED_BYTES_MIN: u64 = 4096;
+
+impl Holdings {
+    /// Whether one more connection may be told that its address has too many.
+    pub(super) fn may_bar(&self) -> bool {
+        self.barred < BARRED_MAX
+    }
+
+    /// One more is told.
+    pub(super) fn bar(&mut self) {
+        self.barred += 1;
+    }
+
+    /// One that was told has gone.
+    pub(super) fn unbar(&mut self) {
+        self.barred -= 1;
+    }
+
+    /// A connection is counted as one of this address.
+    pub(super) fn keep_address(&mut self, key: ConnectionKey, counted: Option<Who>) {
+        if let Some(who) = counted {
+            self.addresses.insert(key, who);
+        }
+    }
 }
 
 /// One connection of an address.
@@ -30,23 +63,23 @@ const ONE: Held = Held {
 };
 
 impl Worker {
-    /// Counts a new connection among those of its address; `None` if there are too many. Those that proxies
+    /// Counts a new connection among those of its address; `None` if it is not counted: those that proxies
     /// pass on are told apart by what they bring.
-    pub(super) fn count_address(&mut self, key: ConnectionKey) -> Result<(), Excess> {
+    ///
+    /// # Errors
+    /// When there are as many as there may be.
+    pub(super) fn count_address(&self, stream: &Stream) -> Result<Option<Who>, Excess> {
         let addresses = &self.shared.addresses;
         if !addresses.is_used() {
-            return Ok(());
+            return Ok(None);
         }
-        let connection = self.connections.get(key);
-        let address = connection.and_then(|it| it.stream.client());
+        let address = stream.client();
         let counted = address.filter(|it| !self.shared.proxies.contains(*it));
-        let Some(address) = counted else {
-            return Ok(());
-        };
-        let who = Who::at(address);
-        addresses.exchange(who, Held::default(), ONE)?;
-        self.holdings.addresses.insert(key, who);
-        Ok(())
+        let who = counted.map(Who::at);
+        if let Some(who) = who {
+            addresses.exchange(who, Held::default(), ONE)?;
+        }
+        Ok(who)
     }
 
     /// Counts a connection as a consumer of whoever has sent a request.
@@ -71,7 +104,7 @@ impl Worker {
     /// When its client has as many as it may have.
     pub(super) fn hold_poll(&mut self, key: ConnectionKey) -> Result<(), Excess> {
         let connection = self.connections.get(key);
-        let ticket = connection.and_then(|it| it.session.polling_ticket());
+        let ticket = connection.and_then(|it| it.session.ticket());
         match ticket.and_then(|ticket| self.holder(key, ticket)) {
             Some(who) => self.hold_as(key, who, Kind::Poll),
             None => Ok(()),
@@ -131,28 +164,33 @@ impl Worker {
         let Some(connection) = self.connections.get(key) else {
             return;
         };
+        let topics = connection.subscriptions.len() as u64;
         let bytes = (connection.private_bytes() + connection.message_bytes()) as u64;
         let is_polling = connection.session.is_polling();
         let is_open = matches!(connection.marks.kind, Kind::WebSocket | Kind::Stream);
-        let known = self.holdings.clients.get(&key).copied();
-        let held = known.map_or_else(Held::default, |(_, held)| held);
+        let has_grown = |held: Held| bytes > held.bytes;
+        let mut known = self.holdings.clients.get(&key).copied();
+        if has_grown(known.map_or_else(Held::default, |(_, held)| held)) {
+            // Whose bytes they are is known from the head on; before, they are their address's.
+            let ticket = connection.session.ticket();
+            let who = match ticket {
+                Some(ticket) => self.holder(key, ticket),
+                None if known.is_none() => self.peer_of(connection),
+                None => None,
+            };
+            if let Some(who) = who {
+                known = Some((who, self.move_to(key, who)));
+            }
+        }
+        let Some((who, held)) = known else {
+            return;
+        };
         // Nobody gets more of these but by asking for it.
         let now = Held {
             connections: held.connections.min(u64::from(is_open || is_polling)),
-            subscriptions: held
-                .subscriptions
-                .min(connection.subscriptions.len() as u64),
+            subscriptions: held.subscriptions.min(topics),
             polls: held.polls.min(u64::from(is_polling)),
             bytes,
-        };
-        // Whose bytes they are is not known before a request has come whole: they are its address's.
-        let unknown = || {
-            let peer = connection.stream.client().filter(|_| bytes > 0)?;
-            let is_proxy = self.shared.proxies.contains(peer);
-            (!is_proxy).then(|| (Who::at(peer), Held::default()))
-        };
-        let Some((who, held)) = known.or_else(unknown) else {
-            return;
         };
         if held == now {
             return;
@@ -165,6 +203,13 @@ impl Worker {
         } else {
             self.holdings.clients.insert(key, (who, now));
         }
+    }
+
+    /// The address of a connection; `None` for that of a proxy, or when the peer has gone.
+    fn peer_of(&self, connection: &Connection) -> Option<Who> {
+        let peer = connection.stream.client();
+        let peer = peer.filter(|it| !self.shared.proxies.contains(*it));
+        peer.map(Who::at)
     }
 
     /// A connection has gone.
@@ -181,6 +226,13 @@ impl Worker {
     /// sent in part.
     pub(super) fn shed_excess(&mut self) {
         for key in std::mem::take(&mut self.holdings.in_excess) {
+            let Some((who, held)) = self.holdings.clients.get(&key).copied() else {
+                continue;
+            };
+            // Another connection of this client may have been enough.
+            if held.bytes < SHED_BYTES_MIN || !self.shared.clients.has_too_many_bytes(who) {
+                continue;
+            }
             let Some(connection) = self.connections.get_mut(key) else {
                 continue;
             };

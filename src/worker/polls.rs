@@ -153,9 +153,6 @@ impl Worker {
         request: &PollRequest,
         reach: &Reach<'_>,
     ) -> bool {
-        if let Err(excess) = self.hold_poll(key) {
-            return self.refuse_poll(key, &excess.to_string());
-        }
         if !self.become_consumer(key, Kind::Poll) {
             return self.turn_down_poll(key);
         }
@@ -196,6 +193,9 @@ impl Worker {
     /// Answers a poll with what was found, or has it wait; returns whether it was answered.
     pub(super) fn answer_found(&mut self, key: ConnectionKey, found: &mut Found) -> bool {
         if found.is_empty() && !self.is_last_look(key) {
+            if let Err(excess) = self.hold_poll(key) {
+                return self.refuse_poll(key, &excess.to_string());
+            }
             self.polls += 1;
             self.metrics.polls_waiting(self.polls);
             self.look_again(key, found);

@@ -46,10 +46,20 @@ impl Worker {
 
     fn welcome(&mut self, guest: Guest) {
         self.metrics.accepted();
+        // Who has come by a socket of the file system has no address.
+        let has_address = !matches!(guest, Guest::Local(_));
         let Some(stream) = self.stream_of(guest) else {
             return;
         };
-        let place = self.shared.places.enter();
+        let counted = if has_address {
+            self.count_address(&stream)
+        } else {
+            Ok(None)
+        };
+        if counted.is_err() && !self.holdings.may_bar() {
+            return;
+        }
+        let place = counted.is_ok().then(|| self.shared.places.enter());
         let is_crowded = self.connections.len()
             > self.shared.config.http_connections_max
                 + self.shared.config.max_connections
@@ -58,23 +68,52 @@ impl Worker {
         let key = self
             .connections
             .insert_with(|_| Connection::new(stream, session));
-        let has_too_many = self.count_address(key).is_err();
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        if place == Place::Reserved {
-            connection.marks.kind = Kind::Reserved;
-        }
+        connection.marks.kind = match place {
+            None => Kind::Barred,
+            Some(Place::Reserved) => Kind::Reserved,
+            Some(Place::Ordinary | Place::Turned) => Kind::Ordinary,
+        };
         let registry = self.poll.registry();
         let registered = connection.stream.register(registry, key.token());
         if registered.is_err() || is_crowded {
             Worker::doom(&mut self.doomed, connection, key, CloseReason::Limit);
-        } else if place == Place::Turned || has_too_many {
-            let mut ctx = self.desk.context(&self.shared, self.now, false);
-            let turn = Session::turned_away(&mut ctx, self.answers.of(key));
-            self.carry_out(key, turn);
+        }
+        match counted {
+            Ok(counted) => self.holdings.keep_address(key, counted),
+            Err(excess) => {
+                self.holdings.bar();
+                self.turn_away(key, &excess.to_string());
+            }
+        }
+        if place == Some(Place::Turned) {
+            self.turn_away(key, "No connection is free");
         }
         self.settle(key);
+    }
+
+    /// Tells a connection why it is not served.
+    fn turn_away(&mut self, key: ConnectionKey, sentence: &str) {
+        let connection = self.connections.get(key);
+        if connection.is_none_or(|it| it.marks.is_doomed) {
+            return;
+        }
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let turn = Session::turned_away(sentence, &mut ctx, self.answers.of(key));
+        self.carry_out(key, turn);
+    }
+
+    /// A balancer has said whose connection it is: now it counts as one of that address.
+    fn meet(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        match self.count_address(&connection.stream) {
+            Ok(counted) => self.holdings.keep_address(key, counted),
+            Err(excess) => self.turn_away(key, &excess.to_string()),
+        }
     }
 
     fn stream_of(&self, guest: Guest) -> Option<Stream> {
@@ -210,11 +249,16 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
+        let awaited_header = connection.stream.awaits_header();
         let result = connection.stream.read(buffer);
         let has_more = connection.stream.has_more();
+        let has_header = awaited_header && !connection.stream.awaits_header();
         if is_handshaking && !connection.stream.is_handshaking() {
             // What was said before is sent now.
             self.touch(key);
+        }
+        if has_header {
+            self.meet(key);
         }
         match result {
             Ok(0) => {

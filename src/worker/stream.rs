@@ -85,6 +85,11 @@ impl Stream {
         let _ = registry.deregister(&mut self.socket);
     }
 
+    /// Whether a balancer has still to say whose connection it is.
+    pub(super) fn awaits_header(&self) -> bool {
+        self.layer.as_ref().is_some_and(|it| it.awaits_header)
+    }
+
     /// Who is at the other end. `None` when the peer has gone.
     pub(super) fn client(&self) -> Option<IpAddr> {
         let told = self.layer.as_ref().and_then(|layer| layer.client);

@@ -172,7 +172,7 @@ impl Worker {
             *match connection.marks.kind {
                 Kind::WebSocket => &mut websockets,
                 Kind::Stream => &mut streams,
-                Kind::Ordinary | Kind::Reserved | Kind::Poll => &mut others,
+                Kind::Ordinary | Kind::Reserved | Kind::Barred | Kind::Poll => &mut others,
             } += 1;
             outbox_bytes += connection.outbox_bytes() as u64;
         }

@@ -243,7 +243,7 @@ impl Conversation {
 
     /// There was no room for the connection.
     pub(super) fn turn_away(&mut self) {
-        let turn = self.event(|_, ctx, out| Session::turned_away(ctx, out));
+        let turn = self.event(|_, ctx, out| Session::turned_away("No place", ctx, out));
         self.carry_out(turn);
     }
 
