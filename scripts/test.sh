@@ -36,7 +36,7 @@ step "tests"
 cargo test --workspace
 
 step "models of the hand-made concurrency"
-RUSTFLAGS="--cfg loom" cargo test --quiet --lib --target-dir target/loom models
+scripts/loom.sh
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
