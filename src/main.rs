@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use pulsar_proxy::cli::{self, Refusal, Start, Surroundings, Task};
+use pulsar_proxy::client::{self, Failure};
 use pulsar_proxy::config::Config;
 use pulsar_proxy::logging;
 use pulsar_proxy::server::{self, StartError};
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     match cli::parse(&Surroundings::of_process()) {
         Ok(Task::Serve(start)) => serve(*start),
         Ok(Task::Print(text)) => print(&text),
+        Ok(Task::Publish(order)) => finish(client::publish(&order)),
         Err(refusal) => refuse(&refusal),
     }
 }
@@ -66,6 +68,17 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
+/// Ends a command that talks to a server.
+fn finish(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure.to_string());
+            ExitCode::from(failure.kind().exit_code())
+        }
+    }
+}
+
 /// Says why there is no server: help and version on stdout, all else on stderr.
 fn refuse(refusal: &Refusal) -> ExitCode {
     match refusal {
@@ -74,7 +87,7 @@ fn refuse(refusal: &Refusal) -> ExitCode {
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_WRONG_SETTINGS))
         }
-        Refusal::Config(_) | Refusal::Token(_) => {
+        Refusal::Config(_) | Refusal::Command(_) => {
             complain(&refusal.to_string());
             ExitCode::from(EXIT_WRONG_SETTINGS)
         }

@@ -96,8 +96,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("service", &["access", "config"]),
     ("config", &[]),
     ("logging", &["config"]),
-    ("cli", &["access", "clock", "config", "service"]),
-    ("main", &["cli", "config", "logging", "server"]),
+    // It knows the server by its protocol alone, like any stranger.
+    ("client", &["config"]),
+    (
+        "cli",
+        &["access", "client", "clock", "config", "service", "topic"],
+    ),
+    ("main", &["cli", "client", "config", "logging", "server"]),
     ("lib", &[]),
 ];
 
@@ -116,14 +121,16 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "UnixListener",
             "UnixStream",
         ],
-        &["worker", "server.rs", "server"],
+        &["client", "worker", "server.rs", "server"],
     ),
-    ("signals", &["signal_hook"], &["server.rs"]),
+    ("WebSocket clients", &["tungstenite"], &["client"]),
+    ("signals", &["signal_hook"], &["client", "server.rs"]),
     (
         "threads",
         &["thread::"],
         // Each of the last three for its own: what fetches keys, the writer, and how many the machine can run.
         &[
+            "client",
             "worker",
             "valkey",
             "server.rs",
@@ -136,6 +143,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
         "clocks",
         &["Instant", "SystemTime::now"],
         &[
+            "client",
             "clock.rs",
             "worker",
             "valkey",
@@ -149,6 +157,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
         &["fs::", "File::", "OpenOptions"],
         &[
             "cli",
+            "client",
             "logging",
             "metrics/process.rs",
             "service",
@@ -174,7 +183,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "stdout",
             "stderr",
         ],
-        &["cli", "logging", "main.rs"],
+        &["cli", "client", "logging", "main.rs"],
     ),
     (
         "the end of the process",

@@ -3,14 +3,18 @@
 
 mod files;
 mod machine;
+mod publish;
+mod remote;
 mod token;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::client::Publish;
 use crate::config::{self, About, Config, ConfigError, Layers, Machine, SETTINGS, Shape};
 
 pub use machine::detect as detect_machine;
@@ -56,6 +60,8 @@ pub enum Task {
     Serve(Box<Start>),
     /// To print this text, and nothing else.
     Print(String),
+    /// To publish.
+    Publish(Box<Publish>),
 }
 
 /// Why there is nothing to do.
@@ -67,9 +73,9 @@ pub enum Refusal {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// There is no token or key to print.
+    /// What a subcommand was told is wrong.
     #[error("{0}")]
-    Token(String),
+    Command(String),
 }
 
 /// Reads command line, environment, `.env` and settings file, decides the settings, and finds out what is to
@@ -81,14 +87,23 @@ pub enum Refusal {
 /// wrong with flags, files and settings.
 pub fn parse(surroundings: &Surroundings) -> Result<Task, Refusal> {
     let matches = command().try_get_matches_from(&surroundings.arguments)?;
-    if let Some(matches) = matches.subcommand_matches("token") {
-        let access = || Ok(decide(surroundings, BTreeMap::new())?.config.access);
-        return token::run(matches, &surroundings.directory, access).map(Task::Print);
+    let environment = &surroundings.environment;
+    match matches.subcommand() {
+        Some(("token", matches)) => {
+            let access = || Ok(decide(surroundings, BTreeMap::new())?.config.access);
+            token::run(matches, &surroundings.directory, access).map(Task::Print)
+        }
+        Some(("pub", matches)) => {
+            let order = publish::read(matches, environment)?;
+            Ok(Task::Publish(Box::new(order)))
+        }
+        // `serve` has the flags of the bare program; clap takes them on one side of it only.
+        serve => {
+            let matches = serve.map_or(&matches, |(_, matches)| matches);
+            let start = decide(surroundings, flags(matches))?;
+            Ok(Task::Serve(Box::new(start)))
+        }
     }
-    // `serve` has the flags of the bare program; clap takes them on one side of it only.
-    let matches = matches.subcommand_matches("serve").unwrap_or(&matches);
-    let start = decide(surroundings, flags(matches))?;
-    Ok(Task::Serve(Box::new(start)))
 }
 
 fn decide(
@@ -120,6 +135,7 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .subcommand(with_settings(serve).after_help(AFTER_HELP))
+        .subcommand(publish::command())
         .subcommand(token::command())
 }
 
@@ -172,4 +188,21 @@ fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
         Some((name, texts.join(",")))
     };
     names.filter_map(given).collect()
+}
+
+/// The text of an option of a subcommand.
+fn given(matches: &ArgMatches, name: &str) -> Option<String> {
+    matches.get_one::<String>(name).cloned()
+}
+
+/// The duration of an option of a subcommand, as settings have them.
+fn duration(matches: &ArgMatches, name: &str) -> Result<Option<Duration>, Refusal> {
+    let Some(text) = given(matches, name) else {
+        return Ok(None);
+    };
+    let duration = config::parse_duration(&text).ok_or_else(|| {
+        let allowed = "a duration such as 500ms, 10s or 1m30s, a plain number being seconds";
+        Refusal::Command(format!("--{name}: allowed is {allowed}"))
+    })?;
+    Ok(Some(duration))
 }

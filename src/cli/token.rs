@@ -251,5 +251,5 @@ fn now_unix() -> u64 {
 }
 
 fn refuse(sentence: impl Into<String>) -> Refusal {
-    Refusal::Token(sentence.into())
+    Refusal::Command(sentence.into())
 }

@@ -33,6 +33,7 @@ pub use error::{ConfigError, Source};
 pub(crate) use table::{About, Shape};
 pub use typed::{Given, Layers, Typed};
 pub use valkey::{OnOutage, Secret, ValkeySettings, ValkeyTopology};
+pub(crate) use value::parse_duration;
 
 /// Time in which the first subscribe of a WebSocket connection is due (SPEC section 5). It is no setting:
 /// a client that has opened a connection has no reason to wait.

@@ -14,6 +14,16 @@ const LATER_NAMES: [&str; 4] = [
     "RELAY",
 ];
 
+/// What the commands read that talk to a server; a server in the same environment leaves them alone.
+const CLIENT_NAMES: [&str; 6] = [
+    "CA_FILE",
+    "CLIENT_CERT",
+    "CLIENT_KEY",
+    "CREDENTIAL",
+    "CREDENTIAL_FILE",
+    "URL",
+];
+
 impl Layers {
     pub(super) fn refuse_later_settings(&self) -> Result<(), ConfigError> {
         for plain in LATER_NAMES {
@@ -91,7 +101,10 @@ fn is_unknown(name: &str) -> bool {
             .iter()
             .any(|known| known == name)
     };
-    !injected && !SETTINGS.iter().any(known)
+    let is_client = name
+        .strip_prefix(PREFIX)
+        .is_some_and(|name| CLIENT_NAMES.contains(&name));
+    !injected && !is_client && !SETTINGS.iter().any(known)
 }
 
 #[cfg(test)]
@@ -102,6 +115,7 @@ mod tests {
     fn names_of_other_parts_are_told_of() {
         let mut layers = Layers::default();
         layers.environment.insert("PULSAR_PROT".into(), "1".into());
+        layers.environment.insert("PULSAR_URL".into(), "x".into());
         layers.dotenv.insert("DATABASE_URL".into(), "x".into());
         let warnings = layers.merge().unwrap().warnings;
         assert_eq!(

@@ -84,6 +84,11 @@ impl Value for Count {
     }
 }
 
+/// A duration as settings have them.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    <Duration as Value>::parse(text)
+}
+
 /// A switch in the words that people write in environment files.
 pub(super) fn parse_switch(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {

@@ -1,0 +1,172 @@
+//! Makes connections: name, socket, TLS, each within its time.
+
+use std::io::{self, ErrorKind};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use super::failure::{Failure, FailureKind};
+use super::remote::{Credential, Remote};
+use super::stream::{Socket, Stream};
+use super::tls;
+use super::url::{Place, ServerUrl};
+
+/// Makes connections to one server.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    url: ServerUrl,
+    credential: Credential,
+    tls: Option<Arc<ClientConfig>>,
+    timeout: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// It may be there later.
+    #[error("{0}")]
+    Away(String),
+    /// It will not be there later, either.
+    #[error("{0}")]
+    Never(String),
+}
+
+impl From<DialError> for Failure {
+    fn from(error: DialError) -> Failure {
+        Failure::new(FailureKind::Unreachable, error)
+    }
+}
+
+impl Dialer {
+    /// Reads what is needed for TLS.
+    ///
+    /// # Errors
+    /// When a file cannot be used.
+    pub(super) fn new(remote: &Remote) -> Result<Dialer, Failure> {
+        let is_tls = remote.url.is_tls();
+        Ok(Dialer {
+            url: remote.url.clone(),
+            credential: remote.credential.clone(),
+            tls: is_tls.then(|| tls::config(remote)).transpose()?,
+            timeout: remote.timeout,
+        })
+    }
+
+    pub(super) fn url(&self) -> &ServerUrl {
+        &self.url
+    }
+
+    /// The value of `Authorization`, if there is one.
+    ///
+    /// # Errors
+    /// When the file of the credential cannot be used.
+    pub(super) fn authorization(&self) -> Result<Option<String>, Failure> {
+        let credential = self.credential.read()?;
+        Ok(credential.map(|it| format!("Bearer {}", it.expose())))
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Connects. Timeouts for reading and writing are set on what is returned.
+    ///
+    /// # Errors
+    /// When the server cannot be reached in time, or is not to be trusted.
+    pub(super) fn dial(&self) -> Result<Stream, DialError> {
+        let url = &self.url;
+        let socket = self.connect().map_err(|error| {
+            let hint = match error.kind() {
+                ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
+                    "; is a server running there?"
+                }
+                _ => "",
+            };
+            DialError::Away(format!("cannot connect to {url}: {}{hint}", reason(&error)))
+        })?;
+        let prepared = socket
+            .set_read_timeout(Some(self.timeout))
+            .and_then(|()| socket.set_write_timeout(Some(self.timeout)));
+        prepared.map_err(|error| DialError::Away(format!("cannot connect to {url}: {error}")))?;
+        match (&self.tls, url.place()) {
+            (Some(config), Place::Port { host, .. }) => self.secure(socket, config, host),
+            _ => Ok(Stream::Plain(socket)),
+        }
+    }
+
+    fn connect(&self) -> io::Result<Socket> {
+        let (host, port) = match self.url.place() {
+            Place::Path(path) => return UnixStream::connect(path).map(Socket::Unix),
+            Place::Port { host, port, .. } => (host.as_str(), *port),
+        };
+        let end = Instant::now() + self.timeout;
+        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+        for address in (host, port).to_socket_addrs()? {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            match TcpStream::connect_timeout(&address, left) {
+                Ok(socket) => {
+                    socket.set_nodelay(true)?;
+                    return Ok(Socket::Tcp(socket));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Shakes hands.
+    fn secure(
+        &self,
+        mut socket: Socket,
+        config: &Arc<ClientConfig>,
+        host: &str,
+    ) -> Result<Stream, DialError> {
+        let url = &self.url;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            DialError::Never(format!("{url} has no name that a certificate can have"))
+        })?;
+        let connection = ClientConnection::new(Arc::clone(config), name);
+        let mut connection =
+            connection.map_err(|error| DialError::Never(format!("TLS cannot be had: {error}")))?;
+        while connection.is_handshaking() {
+            connection
+                .complete_io(&mut socket)
+                .map_err(|error| self.refused(&error))?;
+        }
+        let stream = StreamOwned::new(connection, socket);
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+
+    /// What a failed handshake means: a certificate does not get better by waiting.
+    fn refused(&self, error: &io::Error) -> DialError {
+        let url = &self.url;
+        let inner = error
+            .get_ref()
+            .and_then(|it| it.downcast_ref::<rustls::Error>());
+        match inner {
+            Some(rustls::Error::InvalidCertificate(error)) => {
+                DialError::Never(format!("the certificate of {url} is not trusted: {error}"))
+            }
+            Some(error) => DialError::Never(format!("no TLS with {url}: {error}")),
+            None => DialError::Away(format!("no TLS with {url}: {}", reason(error))),
+        }
+    }
+}
+
+/// The error in words, without the number of the system.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        ErrorKind::ConnectionReset => "the connection was reset".to_owned(),
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => "no answer in time".to_owned(),
+        ErrorKind::UnexpectedEof => "the connection has ended".to_owned(),
+        _ => error.to_string(),
+    }
+}
