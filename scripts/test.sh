@@ -17,6 +17,7 @@ PATH=$PATH:/usr/sbin
 need_program g++ c++ g++ clang++
 need_program curl curl
 need_program prometheus promtool
+need_program strace strace
 need_balancer haproxy haproxy
 need_balancer nginx-light nginx
 need_store

@@ -7,7 +7,7 @@ use pulsar_proxy::cli::{self, Refusal, Start, Surroundings, Task};
 use pulsar_proxy::client::{self, Failure};
 use pulsar_proxy::config::Config;
 use pulsar_proxy::logging;
-use pulsar_proxy::server::{self, StartError};
+use pulsar_proxy::server::{self, StartError, Supervisor};
 
 /// A wrong flag, setting or file; the operator must change something before the next start.
 const EXIT_WRONG_SETTINGS: u8 = 2;
@@ -37,7 +37,8 @@ fn serve(Start { config, warnings }: Start) -> ExitCode {
 
 fn run(config: Config) -> ExitCode {
     let workers = config.workers;
-    match server::start(config) {
+    let supervisor = Supervisor::new(std::env::var_os("NOTIFY_SOCKET"));
+    match server::start(config, supervisor) {
         Ok(server) => {
             let addresses = server.addresses();
             tracing::info!(

@@ -2,6 +2,7 @@
 
 mod listen;
 mod reload;
+mod supervisor;
 
 use std::fs;
 use std::io;
@@ -35,6 +36,7 @@ use crate::worker::{Lifecycle, Peers, Places, Shared, Stage, Worker, WorkerState
 use reload::Watches;
 
 pub use listen::Addresses;
+pub use supervisor::Supervisor;
 
 /// Items that a mailbox holds; when it is full the receiver looks at all its topics.
 const MAILBOX_ITEMS: usize = 512;
@@ -44,6 +46,13 @@ const DESCRIPTORS_OF_OURS: u64 = 64;
 
 /// Time between two looks at files that may have been replaced.
 const FILES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between two looks at whether the store is there, before the supervisor has been told that the server is ready.
+const READY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Time for which the supervisor waits for the store. Then it is told that the server is ready all the same: it
+/// listens, says in `/ready` what it lacks, and may take publications into its spool.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time for the workers to notice that the end has come.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -85,6 +94,9 @@ pub struct Server {
     running: usize,
     credentials: Option<Arc<Credentials>>,
     watches: Watches,
+    supervisor: Supervisor,
+    /// When it began to listen.
+    started: Instant,
 }
 
 /// What the main thread waits for.
@@ -102,11 +114,11 @@ enum Waited {
     AtOnce(i32),
 }
 
-/// Binds, builds the workers and starts them.
+/// Binds, builds the workers and starts them. The supervisor is told how they are while the server runs.
 ///
 /// # Errors
 /// When a setting is wrong, the address cannot be had, or the system lacks something.
-pub fn start(config: Config) -> Result<Server, StartError> {
+pub fn start(config: Config, supervisor: Supervisor) -> Result<Server, StartError> {
     let dead_letter_topic = dead_letter_topic(&config)?;
     let watches = Watches::new(&config);
     let credentials = Credentials::load(&config.access)?.map(Arc::new);
@@ -163,6 +175,8 @@ pub fn start(config: Config) -> Result<Server, StartError> {
         running: workers,
         credentials,
         watches,
+        supervisor,
+        started: Instant::now(),
     })
 }
 
@@ -183,12 +197,15 @@ impl Server {
             timeout_s = timeout.as_secs_f64(),
             "draining"
         );
-        for (stage, patience) in [
-            (Stage::Draining, delay),
-            (Stage::Closing, timeout),
-            (Stage::Ending, END_TIMEOUT),
+        self.supervisor.stopping();
+        for (stage, patience, status) in [
+            (Stage::Draining, delay, "draining: /ready says no"),
+            (Stage::Closing, timeout, "draining: connections are closed"),
+            (Stage::Ending, END_TIMEOUT, "ending"),
         ] {
             self.enter(stage);
+            self.supervisor.status(status.to_owned());
+            self.supervisor.needs(patience + 2 * END_TIMEOUT);
             match self.wait(patience) {
                 Waited::TimeIsUp => {}
                 Waited::WorkersEnded => break,
@@ -216,11 +233,14 @@ impl Server {
     /// Waits for the first signal, or for a worker that fails.
     fn wait_for_end(&mut self) -> Result<(), ()> {
         loop {
-            match self.events.recv_timeout(FILES_INTERVAL) {
+            let interval = if self.report() {
+                FILES_INTERVAL
+            } else {
+                READY_INTERVAL
+            };
+            match self.next_event(Instant::now() + interval) {
                 Err(RecvTimeoutError::Timeout) => self.follow_files(),
-                Ok(Event::Signal(SIGHUP)) => {
-                    self.reload();
-                }
+                Ok(Event::Signal(SIGHUP)) => self.reload(),
                 Ok(Event::Signal(signal)) => {
                     tracing::info!(signal, "stopping");
                     return Ok(());
@@ -242,10 +262,7 @@ impl Server {
     fn wait(&mut self, patience: Duration) -> Waited {
         let end = Instant::now() + patience;
         while self.running > 0 {
-            match self
-                .events
-                .recv_timeout(end.saturating_duration_since(Instant::now()))
-            {
+            match self.next_event(end) {
                 Ok(Event::Signal(SIGHUP)) => {}
                 Ok(Event::Signal(signal)) => return Waited::AtOnce(signal),
                 Ok(Event::WorkerEnded(_)) => self.running -= 1,

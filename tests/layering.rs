@@ -148,6 +148,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "worker",
             "valkey",
             "server.rs",
+            "server/supervisor.rs",
             "service/key_set.rs",
             "logging",
         ],

@@ -49,11 +49,18 @@ pub(super) fn certificate(settings: &TlsSettings) -> Result<Certificate, ConfigE
 impl Server {
     /// Reads everything again.
     pub(super) fn reload(&mut self) {
+        let tells = self.supervisor.is_ready();
+        if tells {
+            self.supervisor.reloading();
+        }
         // What is read now need not be read again for having changed.
         self.watches.credentials.has_changed();
         self.watches.certificate.has_changed();
         self.reload_trust();
         self.reload_certificate();
+        if tells {
+            self.supervisor.ready();
+        }
     }
 
     /// Looks whether files have been replaced.

@@ -157,9 +157,7 @@ impl Worker {
 
     fn ready(&mut self, key: ConnectionKey, ticket: &Ticket) -> bool {
         let is_serving = self.shared.lifecycle.stage() == Stage::Serving;
-        let is_well = self
-            .shared
-            .are_workers_well(self.clock.now().monotonic_micros);
+        let is_well = self.shared.are_workers_well();
         let storage = self.shared.valkey.as_ref().map(|valkey| valkey.health());
         let storage = storage.unwrap_or(Health::Well);
         let checks = [

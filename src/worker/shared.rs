@@ -116,7 +116,8 @@ struct Pulse {
 
 impl Shared {
     /// Whether no worker's loop is stuck.
-    pub(super) fn are_workers_well(&self, now_micros: u64) -> bool {
+    pub fn are_workers_well(&self) -> bool {
+        let now_micros = self.clock.now().monotonic_micros;
         !self
             .workers
             .iter()
