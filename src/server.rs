@@ -394,7 +394,7 @@ fn build_shared(
         ),
         dead_letter_topic,
         idempotency: Idempotency::new(config.idempotency_bytes_max),
-        lifecycle: Lifecycle::default(),
+        lifecycle: Lifecycle::new(states.len()),
         clock,
         workers: states,
         config,

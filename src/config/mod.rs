@@ -63,6 +63,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// Time in which connections are closed at shutdown.
     pub drain_timeout: Duration,
+    /// Clients a second that come back elsewhere after a shutdown, at least 1.
+    pub drain_reconnect_rate: usize,
 
     /// Age at which a message leaves the history in memory.
     pub hot_tier_retention: Duration,

@@ -221,6 +221,14 @@ impl Http {
         )
     }
 
+    /// Whether nothing has come at all.
+    pub(super) fn is_new(&self) -> bool {
+        let State::Head { progress, .. } = &self.state else {
+            return false;
+        };
+        *progress == Progress::New
+    }
+
     /// The request under way has been answered.
     pub(super) fn answered(&mut self, now_micros: u64) {
         let progress = Progress::Idle;

@@ -20,6 +20,7 @@ mod credentials;
 mod effect;
 mod exchange;
 mod http;
+mod parting;
 mod plan;
 mod poll;
 mod publish;
@@ -133,11 +134,6 @@ impl Session {
     /// Whether deliveries may be the compressed frames that are made once for everybody.
     pub fn takes_compressed(&self) -> bool {
         matches!(self, Session::WebSocket(websocket) if websocket.takes_compressed())
-    }
-
-    /// Whether it is between requests, so that a server that stops may end it.
-    pub fn is_idle_http(&self) -> bool {
-        matches!(self, Session::Http(http) if http.is_idle())
     }
 
     /// Answers a publish request: what became of its messages, in order.

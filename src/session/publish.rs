@@ -119,6 +119,8 @@ pub enum NotStored {
     Store(StoreError),
     /// The tier behind memory did not take it; the sentence says why.
     Behind(&'static str),
+    /// The server stops, and what it kept of it would go with it.
+    Stopping,
 }
 
 /// One message.
@@ -262,6 +264,11 @@ pub(super) fn published(
             Some(Err(NotStored::Store(error))) => refused(&receipt.ticket, *error, ctx, out),
             Some(Err(NotStored::Behind(sentence))) => {
                 let error = Answer::error(ErrorCode::ServiceUnavailable).message(*sentence);
+                answer(&receipt.ticket, &error, ctx, out)
+            }
+            Some(Err(NotStored::Stopping)) => {
+                let error = Answer::error(ErrorCode::ServiceUnavailable);
+                let error = error.message("The server stops, and takes no more messages");
                 answer(&receipt.ticket, &error, ctx, out)
             }
             None => answer(

@@ -190,9 +190,18 @@ impl Stream {
 
     /// The last event says why the stream ends, in the words of a WebSocket's close frame.
     pub(super) fn end(&mut self, reason: CloseReason, text: &str, out: &mut Vec<u8>) {
+        self.close(None, reason, text, out);
+    }
+
+    /// The last event of a server that stops; a browser connects again after so many milliseconds.
+    pub(super) fn part(&mut self, retry_ms: u64, text: &str, out: &mut Vec<u8>) {
+        self.close(Some(retry_ms), CloseReason::Draining, text, out);
+    }
+
+    fn close(&self, retry_ms: Option<u64>, reason: CloseReason, text: &str, out: &mut Vec<u8>) {
         let mut event = Vec::new();
         let code = reason.close_code().get();
-        self.format.closed(&mut event, code, text);
+        self.format.closed(&mut event, retry_ms, code, text);
         self.append(&event, out);
         if self.is_chunked {
             out.extend_from_slice(b"0\r\n\r\n");

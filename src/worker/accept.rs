@@ -179,9 +179,4 @@ impl Acceptor {
             let _ = registry.deregister(entrance.listener.source());
         }
     }
-
-    /// Whether they are closed.
-    pub(super) fn is_closed(&self) -> bool {
-        self.entrances.is_empty()
-    }
 }

@@ -24,6 +24,7 @@ impl Worker {
             attempt,
         } = publish;
         let turn = match attempt {
+            _ if self.takes_no_more() => self.publish_nothing(key, &receipt),
             None => self.publish_new(key, drafts, &receipt),
             Some(attempt) => self.publish_once(key, drafts, &receipt, &attempt),
         };
@@ -45,6 +46,16 @@ impl Worker {
         let out = self.answers.of(key);
         let session = &mut connection.session;
         Some(session.published(receipt, &self.stored, &mut ctx, out))
+    }
+
+    /// Consumers are being told to go: nobody would be given it.
+    fn publish_nothing(&mut self, key: ConnectionKey, receipt: &Receipt) -> Option<Turn> {
+        let refused = vec![Err(NotStored::Stopping); receipt.messages()];
+        let connection = self.connections.get_mut(key)?;
+        let mut ctx = self.desk.context(&self.shared, self.now, false);
+        let out = self.answers.of(key);
+        let session = &mut connection.session;
+        Some(session.published(receipt, &refused, &mut ctx, out))
     }
 
     /// The same for a request with an `Idempotency-Key`, if it is the first with it. Waits for one

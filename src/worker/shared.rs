@@ -192,6 +192,11 @@ impl Places {
         downgraded
     }
 
+    /// Consumers of all workers.
+    pub(super) fn consumers(&self) -> usize {
+        self.consumers.load(Ordering::Relaxed)
+    }
+
     /// A connection has gone.
     pub(super) fn leave(&self, is_consumer: bool) {
         let count = if is_consumer {
@@ -219,8 +224,10 @@ pub enum Stage {
     Serving,
     /// All is served, but `/ready` says no and answers end their connections.
     Draining,
-    /// Listeners close, and connections with them.
+    /// Listeners are closed, and requests end.
     Closing,
+    /// Nothing is published any more: consumers are told to go.
+    Parting,
     /// Whatever is left is dropped.
     Ending,
 }
@@ -229,17 +236,19 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Lifecycle {
     stage: AtomicU8,
-}
-
-impl Default for Lifecycle {
-    fn default() -> Lifecycle {
-        Lifecycle {
-            stage: AtomicU8::new(Stage::Serving as u8),
-        }
-    }
+    /// Workers at which something may still be published while they close.
+    publishing: AtomicUsize,
 }
 
 impl Lifecycle {
+    /// Of a server with so many workers that has just begun to serve.
+    pub fn new(workers: usize) -> Lifecycle {
+        Lifecycle {
+            stage: AtomicU8::new(Stage::Serving as u8),
+            publishing: AtomicUsize::new(workers),
+        }
+    }
+
     /// The stage.
     pub fn stage(&self) -> Stage {
         // Acquire: pairs with `enter`; who sees a stage sees what led to it.
@@ -247,6 +256,7 @@ impl Lifecycle {
             0 => Stage::Serving,
             1 => Stage::Draining,
             2 => Stage::Closing,
+            3 => Stage::Parting,
             _ => Stage::Ending,
         }
     }
@@ -254,5 +264,14 @@ impl Lifecycle {
     /// Moves on to a stage. The workers must be woken to see it.
     pub fn enter(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+    }
+
+    /// A worker that closes takes no message any more; each says so once. With the last of them
+    /// consumers may be told to go: what is in the store now is all that they are owed.
+    pub(super) fn publishes_no_more(&self) {
+        // AcqRel: the last one sees what the others have stored, and passes it on with the stage.
+        if self.publishing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.enter(Stage::Parting);
+        }
     }
 }

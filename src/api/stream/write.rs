@@ -74,9 +74,13 @@ impl StreamFormat {
         self.end_object(out, id);
     }
 
-    /// Appends the last word: what a WebSocket's close frame would say.
-    pub fn closed(self, out: &mut Vec<u8>, code: u16, reason: &str) {
+    /// Appends the last word: what a WebSocket's close frame would say, and where it matters how
+    /// many milliseconds a browser waits before it connects again.
+    pub fn closed(self, out: &mut Vec<u8>, retry_ms: Option<u64>, code: u16, reason: &str) {
         if self == StreamFormat::Events {
+            if let Some(retry_ms) = retry_ms {
+                out.extend_from_slice(format!("retry: {retry_ms}\n").as_bytes());
+            }
             out.extend_from_slice(b"event: close\ndata: ");
         }
         reply::closed(out, code, reason);
@@ -153,6 +157,22 @@ mod tests {
         assert_eq!(events[1], "id: ID1\nevent: message\ndata: {\"k\":1}");
         assert!(events[2].starts_with("id: ID2\nevent: gap\ndata: {\"type\":\"gap\","));
         assert_eq!(events[3..], [": heartbeat", ""]);
+    }
+
+    #[test]
+    fn a_browser_is_told_when_to_come_back_if_that_matters() {
+        let closed = |format: StreamFormat, retry_ms| {
+            let mut out = Vec::new();
+            format.closed(&mut out, retry_ms, 1001, "x");
+            String::from_utf8(out).unwrap()
+        };
+        let object = r#"{"type":"close","code":1001,"reason":"x"}"#;
+        let event = format!("event: close\ndata: {object}\n\n");
+        assert_eq!(closed(StreamFormat::Events, None), event);
+        let retry = format!("retry: 70\n{event}");
+        assert_eq!(closed(StreamFormat::Events, Some(70)), retry);
+        let line = format!("{object}\n");
+        assert_eq!(closed(StreamFormat::Lines, Some(70)), line);
     }
 
     #[test]

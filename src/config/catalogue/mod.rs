@@ -49,7 +49,7 @@ const _: () = assert!(10 + 255 * 4 + 34 + 27 + 87 <= ENVELOPE_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= u64::BITS as usize);
 
 /// Every setting, in the order of `--help` and the README.
-pub(crate) static SETTINGS: [&dyn Declared; 86] = [
+pub(crate) static SETTINGS: [&dyn Declared; 87] = [
     &HOST,
     &PORT,
     &UNIX_SOCKET,
@@ -65,6 +65,7 @@ pub(crate) static SETTINGS: [&dyn Declared; 86] = [
     &CONFIG,
     &DRAIN_DELAY,
     &DRAIN_TIMEOUT,
+    &DRAIN_RECONNECT_RATE,
     &STORAGE_BACKEND,
     &HOT_TIER_RETENTION,
     &PERSISTENT_TIER_RETENTION,

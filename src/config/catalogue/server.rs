@@ -170,6 +170,21 @@ pub(crate) const DRAIN_TIMEOUT: Fixed<Duration> = Fixed::new(
     TIMEOUT_MAX,
 );
 
+/// A server takes several times as many handshakes a second on one core, TLS included, and has its
+/// other clients to serve meanwhile.
+pub(crate) const DRAIN_RECONNECT_RATE: Fixed<Count> = Fixed::new(
+    About::new(
+        "drain-reconnect-rate",
+        Group::Server,
+        "NUMBER",
+        "Clients a second that come back elsewhere after a shutdown: they are told when, within 2 s or as \
+         much longer as this takes, at most 5m",
+    ),
+    Count(1_000),
+    Count(1),
+    Count(1_000_000),
+);
+
 pub(crate) const INSECURE_NO_AUTH: Plain = Plain {
     about: About::new(
         "insecure-no-auth",

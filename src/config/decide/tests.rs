@@ -140,6 +140,7 @@ fn every_setting_is_read() {
         ("app-name", "x y", "app_name: \"x y\""),
         ("drain-delay", "1", "drain_delay: 1s"),
         ("drain-timeout", "0", "drain_timeout: 0ns"),
+        ("drain-reconnect-rate", "7", "drain_reconnect_rate: 7,"),
         ("hot-tier-retention", "1m30s", "hot_tier_retention: 90s"),
         ("max-messages-per-topic", "1", "max_messages_per_topic: 1,"),
         ("topic-bytes-max", "2MiB", "topic_bytes_max: 2097152"),
