@@ -113,6 +113,8 @@ pub struct Authority {
     changes: AtomicU64,
     revocations: Revocations,
     admissions: Admissions,
+    /// When keys were fetched last, in seconds since the Unix epoch; 0 for never.
+    keys_fetched_at: AtomicU64,
 }
 
 impl Authority {
@@ -123,6 +125,7 @@ impl Authority {
             changes: AtomicU64::new(0),
             revocations: Revocations::default(),
             admissions: Admissions::default(),
+            keys_fetched_at: AtomicU64::new(0),
         }
     }
 
@@ -134,6 +137,18 @@ impl Authority {
     /// Tickets that were not used yet.
     pub fn admissions(&self) -> &Admissions {
         &self.admissions
+    }
+
+    /// Keys were fetched, whether they are others or the same, at this time in seconds since the Unix
+    /// epoch.
+    pub fn keys_fetched(&self, at: u64) {
+        // Relaxed: it orders no other memory.
+        self.keys_fetched_at.store(at, Ordering::Relaxed);
+    }
+
+    /// When keys were fetched last, in seconds since the Unix epoch; 0 for never.
+    pub fn keys_fetched_at(&self) -> u64 {
+        self.keys_fetched_at.load(Ordering::Relaxed)
     }
 
     /// Trusts others from now on. Workers see it when they look next; wake them.

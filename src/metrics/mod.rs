@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod cell;
+mod instance;
 mod labels;
 mod process;
 mod sample;
@@ -28,6 +29,7 @@ use catalogue::Family;
 use process::Process;
 use view::View;
 
+pub use instance::InstanceStats;
 pub use labels::{AckResult, DeadLetter, ErrorType, PollOutcome, StorageOperation};
 pub use valkey::ValkeyStats;
 pub use worker::WorkerMetrics;
@@ -40,6 +42,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Scrape<'a> {
     /// The counters of all workers, in order: the label `worker` is the place.
     pub workers: &'a [Arc<WorkerMetrics>],
+    /// The instance's.
+    pub instance: &'a InstanceStats,
     /// The store's.
     pub store: &'a StoreStats,
     /// The tier's behind memory, where there is one.
@@ -61,7 +65,8 @@ pub fn render(scrape: &Scrape<'_>, out: &mut Vec<u8>) {
 
 /// All of them, in the order of the text.
 fn families() -> impl Iterator<Item = &'static Family> {
-    catalogue::FAMILIES.iter().chain(valkey::FAMILIES)
+    let instance = catalogue::FAMILIES.iter().chain(instance::FAMILIES);
+    instance.chain(valkey::FAMILIES)
 }
 
 fn write_family(family: &Family, view: &View<'_>, out: &mut Vec<u8>) {

@@ -16,7 +16,7 @@ const GIVEN_NAMES: [&str; 3] = [
 ];
 
 /// What a name that is no counter's may end with: a unit, what is counted, or in which state.
-const UNITS: [&str; 11] = [
+const UNITS: [&str; 12] = [
     "_seconds",
     "_bytes",
     "_items",
@@ -28,17 +28,18 @@ const UNITS: [&str; 11] = [
     "_messages",
     "_publications",
     "_ratio",
+    "_info",
 ];
 
 /// The exposition, parsed: samples by name and labels as written, families by name.
 #[derive(Default, Debug)]
-struct Parsed {
+pub(super) struct Parsed {
     samples: BTreeMap<String, f64>,
     families: BTreeMap<String, String>,
 }
 
 impl Parsed {
-    fn of(scrape: &Scrape<'_>) -> Parsed {
+    pub(super) fn of(scrape: &Scrape<'_>) -> Parsed {
         let mut out = Vec::new();
         render(scrape, &mut out);
         Parsed::parse(&String::from_utf8(out).unwrap())
@@ -79,12 +80,12 @@ impl Parsed {
     }
 
     #[track_caller]
-    fn is(&self, series: &str, value: f64) {
+    pub(super) fn is(&self, series: &str, value: f64) {
         assert_eq!(self.samples.get(series).copied(), Some(value), "{series}");
     }
 
     #[track_caller]
-    fn lacks(&self, part: &str) {
+    pub(super) fn lacks(&self, part: &str) {
         let found = self.samples.keys().find(|series| series.contains(part));
         assert_eq!(found, None);
     }
@@ -120,9 +121,19 @@ fn workers(count: usize) -> Vec<Arc<WorkerMetrics>> {
     (0..count).map(|_| Arc::default()).collect()
 }
 
-fn scrape<'a>(workers: &'a [Arc<WorkerMetrics>], store: &'a StoreStats) -> Scrape<'a> {
+pub(super) static INSTANCE: InstanceStats = InstanceStats {
+    version: "1.2.3",
+    checks: [("storage", true), ("workers", false), ("lifecycle", true)],
+    connections: [("consumers", [3, 4]), ("others", [5, 6])],
+    topics_max: 77,
+    certificate_expires_at: Some(88),
+    keys_fetched_at: Some(99),
+};
+
+pub(super) fn scrape<'a>(workers: &'a [Arc<WorkerMetrics>], store: &'a StoreStats) -> Scrape<'a> {
     Scrape {
         workers,
+        instance: &INSTANCE,
         store,
         valkey: None,
         memory_used: 12,
@@ -201,7 +212,7 @@ fn every_family_has_samples_with_the_labels_that_it_declares() {
 }
 
 /// Two workers and a store on which everything has happened at least once.
-fn busy() -> (Vec<Arc<WorkerMetrics>>, StoreStats) {
+pub(super) fn busy() -> (Vec<Arc<WorkerMetrics>>, StoreStats) {
     let workers = workers(2);
     for worker in &workers {
         worker.exchange(&exchange("/api/v1/messages", 201, 100_000));

@@ -23,6 +23,8 @@ pub struct ValkeyStats {
     pub connects: [u64; 2],
     /// Bytes of publications that wait.
     pub queue_bytes: u64,
+    /// How many there may be.
+    pub queue_bytes_max: u64,
     /// Refused, by reason.
     pub refused: Vec<(&'static str, u64)>,
     /// Seconds that the newest echo took.
@@ -36,6 +38,8 @@ pub struct ValkeyStats {
     pub epoch_changes: u64,
     /// Publications in the spool, and bytes of its files.
     pub spool: [u64; 2],
+    /// Bytes that its files may take; 0 without a spool.
+    pub spool_bytes_max: u64,
     /// Publications of the spool that could not be read back.
     pub spool_lost: u64,
 }
@@ -109,6 +113,13 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |view| of(view, |stats| vec![gauge(&[], stats.queue_bytes as f64)]),
     },
     Family {
+        name: "proxy_valkey_queue_max_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "How many of these bytes there may be for each primary; with all of them publishers are refused.",
+        samples: |view| of(view, |stats| vec![gauge(&[], stats.queue_bytes_max as f64)]),
+    },
+    Family {
         name: "proxy_valkey_refused_total",
         kind: Kind::Counter,
         labels: &["reason"],
@@ -179,6 +190,13 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &[],
         help: "Bytes of the files of the spool.",
         samples: |view| of(view, |stats| vec![gauge(&[], stats.spool[1] as f64)]),
+    },
+    Family {
+        name: "proxy_spool_max_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "How many bytes they may take; 0 without a spool.",
+        samples: |view| of(view, |stats| vec![gauge(&[], stats.spool_bytes_max as f64)]),
     },
     Family {
         name: "proxy_spool_lost_total",

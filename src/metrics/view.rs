@@ -6,6 +6,7 @@ use prometheus::proto::Metric;
 
 use super::Scrape;
 use super::cell::Distribution;
+use super::instance::InstanceStats;
 use super::labels::{HANDLERS, METHODS};
 use super::process::Process;
 use super::sample;
@@ -16,6 +17,7 @@ use crate::topic::{StoreStats, TopicCounts};
 /// One scrape with what it reads on its own.
 pub(super) struct View<'a> {
     pub(super) workers: &'a [Arc<WorkerMetrics>],
+    pub(super) instance: &'a InstanceStats,
     pub(super) store: &'a StoreStats,
     pub(super) valkey: Option<&'a ValkeyStats>,
     pub(super) memory_used: u64,
@@ -35,6 +37,7 @@ impl<'a> View<'a> {
     pub(super) fn new(scrape: &Scrape<'a>, process: Process) -> View<'a> {
         View {
             workers: scrape.workers,
+            instance: scrape.instance,
             store: scrape.store,
             valkey: scrape.valkey,
             memory_used: scrape.memory_used,

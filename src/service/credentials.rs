@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::key_set::{KeySet, NoKeySet, follow};
+use super::key_set::{KeySet, NoKeySet, follow, unix_seconds};
 use super::trust;
 use crate::access::{Authority, Trust, VerificationKey, WantedKeys};
 use crate::config::{AccessSettings, ConfigError};
@@ -85,6 +85,9 @@ impl Credentials {
     /// Takes fetched keys, or goes on with those of before; whether they are others now.
     pub(super) fn take_in(&self, fetched: Result<Vec<VerificationKey>, NoKeySet>) -> bool {
         let mut known = self.lock();
+        if fetched.is_ok() {
+            self.authority.keys_fetched(unix_seconds());
+        }
         match fetched {
             Ok(keys) if VerificationKey::are_same(&keys, &known.keys) => {
                 known.has_failed = false;

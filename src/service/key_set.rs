@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::crypto::ring;
 use ureq::Agent;
@@ -67,6 +67,12 @@ impl KeySet {
         let text = text.map_err(|error| NoKeySet(reason(&error)))?;
         VerificationKey::jwks(&text).map_err(|error| NoKeySet(error.to_string()))
     }
+}
+
+/// Now, in seconds since the Unix epoch. Before 1970 is 1970.
+pub(super) fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 /// In words, without the address.

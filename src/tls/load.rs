@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
+use x509_parser::parse_x509_certificate;
 
 use super::ALPN_HTTP_1_1;
 
@@ -24,6 +25,15 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Authorities of clients, each of which must then show a certificate; PEM.
     pub client_authorities: Option<PathBuf>,
+}
+
+/// What comes of files.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What a connection begins with.
+    pub config: Arc<ServerConfig>,
+    /// When the first certificate of the chain ends, in seconds since the Unix epoch.
+    pub expires_at: i64,
 }
 
 /// Why files give no TLS.
@@ -59,9 +69,10 @@ pub enum TlsError {
 ///
 /// # Errors
 /// When a file cannot be used, or the key does not belong to the certificate.
-pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let chain = certificates(&files.certificate)?;
+    let expires_at = expiry(&chain, &files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| wrong(&files.key, "private key", &reason(&error)))?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -79,7 +90,22 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     config.alpn_protocols = vec![ALPN_HTTP_1_1.to_vec()];
     config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
     config.ticketer = ring::Ticketer::new()?;
-    Ok(Arc::new(config))
+    Ok(Loaded {
+        config: Arc::new(config),
+        expires_at,
+    })
+}
+
+/// When the first of them ends (RFC 5280 section 4.1.2.5). Those that are no certificates are refused.
+fn expiry(chain: &[CertificateDer<'_>], path: &Path) -> Result<i64, TlsError> {
+    let ends = chain.iter().map(|der| {
+        let parsed = parse_x509_certificate(der);
+        parsed.map(|(_, certificate)| certificate.validity().not_after.timestamp())
+    });
+    let ends: Result<Vec<i64>, _> = ends.collect();
+    let ends = ends.map_err(|error| wrong(path, "certificate", &error.to_string()))?;
+    // There is at least one.
+    Ok(ends.into_iter().min().unwrap_or(i64::MAX))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -147,9 +173,11 @@ mod tests {
     fn a_pair_is_taken_and_offers_http_alone() {
         let directory = tempfile::tempdir().unwrap();
         let mut files = written(directory.path());
-        let config = load(&files).unwrap();
+        let Loaded { config, expires_at } = load(&files).unwrap();
         assert_eq!(config.alpn_protocols, [ALPN_HTTP_1_1.to_vec()]);
         assert!(config.ticketer.enabled());
+        // The default of the library that made it: the first day of the year 4096.
+        assert_eq!(expires_at, 67_090_118_400);
         files.client_authorities = Some(files.certificate.clone());
         load(&files).unwrap();
     }

@@ -58,6 +58,8 @@ pub struct Valkey {
     timeout: Duration,
     /// There is one with a spool.
     spooler: Option<Arc<Spooler>>,
+    /// Bytes of its files; 0 without one.
+    spool_bytes_max: u64,
     keys: Keys,
     threads: Arc<Threads>,
     is_stopped: Arc<AtomicBool>,
@@ -121,6 +123,7 @@ impl Valkey {
             bytes_max: settings.queue_bytes_max as u64,
             timeout: settings.timeout,
             spooler: spool.is_some().then(Arc::default),
+            spool_bytes_max: spool_bytes_max(settings),
             keys: Keys::of_database(&settings.prefix, settings.db),
             threads: Arc::default(),
             is_stopped: Arc::default(),
@@ -271,6 +274,8 @@ impl Valkey {
     pub fn stats(&self) -> ValkeyStats {
         let mut stats = ValkeyStats {
             is_up: self.health() == Health::Well,
+            queue_bytes_max: self.bytes_max,
+            spool_bytes_max: self.spool_bytes_max,
             ..ValkeyStats::default()
         };
         self.counters.tell(&mut stats);
@@ -322,6 +327,13 @@ fn start_lane(carrier: Carrier, index: usize, threads: &Threads) -> io::Result<(
 
 fn lock(threads: &Threads) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
     threads.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spool_bytes_max(settings: &ValkeySettings) -> u64 {
+    match &settings.on_outage {
+        OnOutage::Reject => 0,
+        OnOutage::Spool { bytes_max, .. } => *bytes_max,
+    }
 }
 
 fn open_spool(settings: &ValkeySettings) -> io::Result<Option<Spool>> {

@@ -6,8 +6,9 @@ use super::connection::Kind;
 use super::entering::Entrant;
 use super::shared::Stage;
 use super::slots::ConnectionKey;
-use crate::metrics::{self, ErrorType, Scrape};
+use crate::metrics::{self, ErrorType, InstanceStats, Scrape};
 use crate::session::{Effect, Exchange, Ticket, Turn};
+use crate::tls::Certificate;
 use crate::valkey::Health;
 use crate::ws::handshake::Accept;
 
@@ -156,10 +157,7 @@ impl Worker {
     }
 
     fn ready(&mut self, key: ConnectionKey, ticket: &Ticket) -> bool {
-        let is_serving = self.shared.lifecycle.stage() == Stage::Serving;
-        let is_well = self.shared.are_workers_well();
-        let storage = self.shared.valkey.as_ref().map(|valkey| valkey.health());
-        let storage = storage.unwrap_or(Health::Well);
+        let (storage, is_well, is_serving) = self.fitness();
         let checks = [
             ("storage", storage.as_str()),
             ("workers", if is_well { "ok" } else { "stalled" }),
@@ -177,6 +175,34 @@ impl Worker {
         self.carry_out(key, turn)
     }
 
+    /// How the storage is, whether no worker is stalled, and whether the server serves.
+    fn fitness(&self) -> (Health, bool, bool) {
+        let storage = self.shared.valkey.as_ref().map(|valkey| valkey.health());
+        let is_well = self.shared.are_workers_well();
+        let is_serving = self.shared.lifecycle.stage() == Stage::Serving;
+        (storage.unwrap_or(Health::Well), is_well, is_serving)
+    }
+
+    fn instance_stats(&self) -> InstanceStats {
+        let shared = &self.shared;
+        let (storage, is_well, is_serving) = self.fitness();
+        let [consumers, others] = shared.places.counts();
+        let fetches_keys = shared.config.access.jwks_url().is_some();
+        let authority = shared.authority.as_ref().filter(|_| fetches_keys);
+        InstanceStats {
+            version: env!("CARGO_PKG_VERSION"),
+            checks: [
+                ("storage", storage == Health::Well),
+                ("workers", is_well),
+                ("lifecycle", is_serving),
+            ],
+            connections: [("consumers", consumers), ("others", others)],
+            topics_max: shared.config.topics_max,
+            certificate_expires_at: shared.tls.as_ref().map(Certificate::expires_at),
+            keys_fetched_at: authority.map(|it| it.keys_fetched_at()),
+        }
+    }
+
     fn scrape(&mut self, key: ConnectionKey, ticket: &Ticket) -> bool {
         // Those of the others are up to a second old.
         self.tell_gauges();
@@ -192,6 +218,7 @@ impl Worker {
         let mut text = Vec::new();
         let scrape = Scrape {
             workers: &workers,
+            instance: &self.instance_stats(),
             store: &stats,
             valkey: valkey.as_ref(),
             memory_used: budget.used_exactly(),

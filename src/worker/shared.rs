@@ -197,6 +197,15 @@ impl Places {
         self.consumers.load(Ordering::Relaxed)
     }
 
+    /// Consumers and other connections, each as there are and as there may be.
+    pub(super) fn counts(&self) -> [[usize; 2]; 2] {
+        let others = self.others.load(Ordering::Relaxed);
+        [
+            [self.consumers(), self.consumers_max],
+            [others, self.others_max],
+        ]
+    }
+
     /// A connection has gone.
     pub(super) fn leave(&self, is_consumer: bool) {
         let count = if is_consumer {
