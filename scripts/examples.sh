@@ -63,7 +63,8 @@ if (exec 3<>/dev/tcp/127.0.0.1/8080) 2>/dev/null; then
     fail "port 8080 is taken, and the examples name it: stop what listens there"
 fi
 trap clean_up EXIT
-start_server
+# On the port that the examples name.
+start_server --port 8080
 
 run_curl health.sh
 expect health.sh '"status":"healthy"'

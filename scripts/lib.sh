@@ -58,11 +58,10 @@ need_balancer() {
     "${as_root[@]}" service "$name" stop >>"$work/install.log" 2>&1 || true
 }
 
-# Builds the release server, or takes the program that PULSAR_PROXY names.
+# Builds the static release server, or takes the program that PULSAR_PROXY names.
 server_program() {
     if [[ -z ${PULSAR_PROXY:-} ]]; then
-        cargo build --quiet --release --bin pulsar-proxy >&2
-        echo "${CARGO_TARGET_DIR:-target}/release/pulsar-proxy"
+        scripts/build-static.sh
     else
         echo "$PULSAR_PROXY"
     fi

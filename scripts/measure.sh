@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # For scripts that measure servers which they start: sourced by them after lib.sh, run by nobody.
 # Whatever stands in `pids` is ended with the script, and `folder` is gone.
 

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Builds the release server as one static program and prints its path. What is built here is what all ship: the
+# container image, the archives of a release, and what the scripts here try and measure.
+#
+# Static means the C library, too (glibc, target `…-gnu` with `+crt-static`): the program needs no file of the
+# machine's, so it runs in an empty container and on older distributions. glibc 2.34 and newer resolve names by
+# /etc/hosts and DNS within the program. `docs/DEPLOYMENT.md` says what they do not.
+#
+# Needs a C compiler and static glibc (Debian: gcc and libc6-dev). Builds for the machine that it runs on.
+
+source "$(dirname "$0")/lib.sh"
+
+target=$(rustc -vV | sed -n 's/^host: //p')
+[[ $target == *-linux-gnu ]] || fail "a static program is built on Linux with the gnu toolchain, not on $target"
+
+# For the target alone: what runs while building (procedural macros) is loaded by the compiler and can't be static.
+flags=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$target")_RUSTFLAGS
+# The second is for random numbers: their crate looks for the system call in a shared C library, and without one would
+# read /dev/random, which a bare container need not have.
+export "$flags=${!flags:-} -C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\""
+# Names of functions stay, for backtraces; lines would be three quarters of the program.
+export CARGO_PROFILE_RELEASE_STRIP=debuginfo
+cargo build --quiet --locked --release --bin pulsar-proxy --target "$target" >&2
+
+built=${CARGO_TARGET_DIR:-target}/$target/release/pulsar-proxy
+[[ $built == /* ]] || built=$PWD/$built
+echo "$built"
