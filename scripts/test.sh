@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # All checks of this project, on a machine with Rust and the package registries: format, lints, tests (also
-# with loom and the fuzz targets for a few seconds each), documentation, conformance, the readers' examples.
+# with loom and the fuzz targets for a few seconds each), documentation, what the
+# project is deployed with, conformance, the readers' examples.
 #
 # What it needs beside Rust it installs: Debian packages as root or with sudo, everything else below target/.
 # Without root it says which line to run first.
@@ -44,6 +45,19 @@ RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 
 step "fuzz targets, the same inputs each time"
 scripts/fuzz.sh quick
+
+step "the program as it is released: static"
+PULSAR_PROXY=$(scripts/build-static.sh)
+export PULSAR_PROXY
+
+step "what it is deployed with"
+scripts/deploy.sh
+
+step "the container image, without an engine"
+scripts/container.sh
+
+step "the archive of a release"
+scripts/release.sh "$("$PULSAR_PROXY" --version | cut -d ' ' -f 2)"
 
 step "WebSocket conformance"
 scripts/conformance.sh --short
