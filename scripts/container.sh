@@ -25,5 +25,11 @@ ignored=$(grep -v '^#' .dockerignore | sed 's,^,/,; s,$,(/|$),' | paste -sd '|')
 if sed 's/[^:]*: //; s/\\ / /g' "$program.d" | tr ' ' '\n' | sed "s,^$PWD,," | grep -E "^($ignored)"; then
     fail ".dockerignore leaves out these files, which the program is built from"
 fi
+context=$work/context
+rm -rf "$context"
+mkdir "$context"
+git ls-files | sed 's,^,/,' | grep -vE "^($ignored)" | sed 's,^/,,' | tar --create --files-from - | tar --extract --directory "$context"
+cargo metadata --quiet --no-deps --locked --offline --format-version 1 --manifest-path "$context/Cargo.toml" \
+    >/dev/null || fail "Cargo does not find what it needs in the context"
 
 "${as_root[@]}" unshare --net --mount "$python" scripts/container.py Dockerfile "$program" "$work/image"
