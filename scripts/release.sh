@@ -19,7 +19,8 @@ name=pulsar-proxy-$version-$target
 folder=$archives/$name
 rm -rf "$archives"
 mkdir -p "$folder/completions" "$folder/systemd"
-cp "$program" README.md CHANGELOG.md LICENSE "$folder"
+install -m 755 "$program" "$folder/pulsar-proxy"
+cp README.md CHANGELOG.md LICENSE "$folder"
 cp deploy/systemd/* "$folder/systemd"
 "$program" man >"$folder/pulsar-proxy.1"
 "$program" completions bash >"$folder/completions/pulsar-proxy.bash"
@@ -28,7 +29,7 @@ cp deploy/systemd/* "$folder/systemd"
 
 # The same bytes from the same sources, whoever packs them and when.
 tar --create --gzip --file "$folder.tar.gz" --directory "$archives" --sort=name --owner=0 --group=0 --numeric-owner \
-    --mtime="@$(git log -1 --format=%ct)" "$name"
+    --mode=u=rwX,go=rX --mtime="@$(git log -1 --format=%ct)" "$name"
 rm -rf "$folder"
 (cd "$archives" && sha256sum "$name.tar.gz" >"$name.tar.gz.sha256")
 
