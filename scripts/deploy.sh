@@ -63,5 +63,5 @@ cargo package --quiet --locked --allow-dirty --list --package pulsar-proxy >"$fo
 sed 's/[^:]*: //; s/\\ / /g' "$program.d" | tr ' ' '\n' | sed "s,^$PWD/,," | sort >"$folder/sources"
 missing=$(sort "$folder/packaged" | comm -23 "$folder/sources" -)
 [[ -z $missing ]] || fail "not in the package, but built from: $missing"
-other=$(grep -vE '^(src|benches)/|^(Cargo\.(toml|toml\.orig|lock)|README\.md|CHANGELOG\.md|LICENSE|\.cargo_vcs_info\.json)$' "$folder/packaged" || true)
+other=$(grep -vE '^(assets|src|benches)/|^(Cargo\.(toml|toml\.orig|lock)|README\.md|CHANGELOG\.md|LICENSE|\.cargo_vcs_info\.json)$' "$folder/packaged" || true)
 [[ -z $other ]] || fail "in the package, but not of the crate: $other"
