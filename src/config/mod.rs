@@ -7,11 +7,11 @@
 mod catalogue;
 mod check;
 mod decide;
+#[cfg(test)]
+mod document;
 mod error;
 mod names;
 mod read;
-#[cfg(test)]
-mod readme;
 mod table;
 mod typed;
 mod valkey;

@@ -1,13 +1,13 @@
 //! What the declaration of a setting consists of. The settings themselves stand in
 //! [`catalogue`](super::catalogue); flags, environment names, file keys, help and the table of the
-//! README all follow from there.
+//! docs/SETTINGS.md all follow from there.
 
 use super::value::Value;
 
 /// The prefix of environment variables that are meant for this program alone.
 pub(crate) const PREFIX: &str = "PULSAR_";
 
-/// The heading under which `--help` and the README list a setting.
+/// The heading under which `--help` and docs/SETTINGS.md list a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     Server,
@@ -165,7 +165,7 @@ pub(crate) struct Plain {
     pub(super) default: &'static str,
 }
 
-/// What help, merging and the README need to know of a setting of any kind.
+/// What help, merging and docs/SETTINGS.md need to know of a setting of any kind.
 pub(crate) trait Declared: Sync {
     fn about(&self) -> &About;
 

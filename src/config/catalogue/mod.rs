@@ -48,7 +48,7 @@ pub const ENVELOPE_BYTES_MAX: usize = 1_536;
 const _: () = assert!(10 + 255 * 4 + 34 + 27 + 87 <= ENVELOPE_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= u64::BITS as usize);
 
-/// Every setting, in the order of `--help` and the README.
+/// Every setting, in the order of `--help` and docs/SETTINGS.md.
 pub(crate) static SETTINGS: [&dyn Declared; 87] = [
     &HOST,
     &PORT,

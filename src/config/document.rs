@@ -1,6 +1,6 @@
-//! The table of settings in the README, which follows from their declarations.
+//! The tables of `docs/SETTINGS.md`, which follow from the declarations.
 //!
-//! `UPDATE_README=1 cargo test --lib readme` writes it anew.
+//! `UPDATE_SETTINGS=1 cargo test --lib config::document` writes them anew.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -45,20 +45,18 @@ fn row(setting: &dyn Declared, about: &About) -> String {
 }
 
 #[test]
-fn the_readme_lists_every_setting() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let Some((before, rest)) = readme.split_once(START) else {
-        return;
-    };
+fn the_document_lists_every_setting() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/SETTINGS.md");
+    let document = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = document.split_once(START).unwrap();
     let (table, after) = rest.split_once(END).unwrap();
-    if std::env::var_os("UPDATE_README").is_some() {
+    if std::env::var_os("UPDATE_SETTINGS").is_some() {
         std::fs::write(&path, format!("{before}{START}{}{END}{after}", markdown())).unwrap();
         return;
     }
     assert_eq!(
         table,
         markdown(),
-        "run UPDATE_README=1 cargo test --lib readme to write the table anew"
+        "run UPDATE_SETTINGS=1 cargo test --lib config::document to write the table anew"
     );
 }
