@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use test_util::{DEADLINE, Http, Program, Server, Valkey};
@@ -167,7 +167,7 @@ fn it_is_ready_without_a_store_that_does_not_come() {
 #[test]
 fn the_watchdog_hears_nothing_while_a_worker_is_stuck() {
     let supervisor = Supervisor::new();
-    let mut traced = Command::new("strace")
+    let traced = Command::new("strace")
         .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4"])
         .args(["-e", "inject=accept4:delay_enter=15000000:when=1"])
         .arg(program())
@@ -180,6 +180,7 @@ fn the_watchdog_hears_nothing_while_a_worker_is_stuck() {
         .stderr(Stdio::null())
         .spawn()
         .expect("strace is installed (Debian: strace)");
+    let _traced = Traced(traced);
     let heard = supervisor.until("READY=1");
     let address = heard[0]
         .strip_prefix("STATUS=serving on ")
@@ -197,12 +198,12 @@ fn the_watchdog_hears_nothing_while_a_worker_is_stuck() {
     assert_eq!(supervisor.next(Duration::from_secs(3)), None);
     // Then the call returns, the connection is served, and the watchdog told again.
     let heard = supervisor.until("WATCHDOG=1");
-    assert_eq!(
-        heard,
-        [&*format!("STATUS=serving on {address}"), "WATCHDOG=1"]
-    );
+    let serving = format!("STATUS=serving on {address}");
+    // Which of the two is due first is chance.
+    if !heard.contains(&serving) {
+        supervisor.until(&serving);
+    }
     drop(connected);
-    end(&mut traced);
 }
 
 #[test]
@@ -228,15 +229,19 @@ fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_pulsar-proxy"))
 }
 
-/// Ends a program and the one that traces it.
-fn end(tracer: &mut std::process::Child) {
-    let children = format!("/proc/{0}/task/{0}/children", tracer.id());
-    let children = fs::read_to_string(children).expect("the tracer runs");
-    for child in children.split_whitespace() {
-        let mut shell = Command::new("sh");
-        let killed = shell.args(["-c", "kill -KILL \"$0\"", child]).status();
-        assert!(killed.is_ok_and(|it| it.success()));
+/// A program and the one that traces it; both end when this is dropped.
+struct Traced(Child);
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        let children = format!("/proc/{0}/task/{0}/children", self.0.id());
+        let children = fs::read_to_string(children).unwrap_or_default();
+        for child in children.split_whitespace() {
+            let mut shell = Command::new("sh");
+            // What has ended by itself need not be ended.
+            let _ = shell.args(["-c", "kill -KILL \"$0\"", child]).status();
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
-    let status = tracer.wait().expect("it is a child of ours");
-    assert!(!status.success(), "the program was killed: {status}");
 }
