@@ -9,6 +9,8 @@ use std::process::Command;
 /// Flags of other programs that the prose names.
 const FLAGS_OF_OTHERS: &[&str] = &[
     // Docker.
+    "--read-only",
+    "--stop-timeout",
     "--ulimit",
     // uvicorn, in the guide for those who come from it.
     "--backlog",
