@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use pulsar_proxy::cli::{self, Refusal, Start, Surroundings, Task};
-use pulsar_proxy::client::{self, Failure};
+use pulsar_proxy::cli::{self, Check, Refusal, Start, Surroundings, Task};
+use pulsar_proxy::client::{self, Failure, Healthcheck};
 use pulsar_proxy::config::Config;
 use pulsar_proxy::logging;
 use pulsar_proxy::server::{self, StartError, Supervisor};
@@ -16,7 +16,10 @@ fn main() -> ExitCode {
     match cli::parse(&Surroundings::of_process()) {
         Ok(Task::Serve(start)) => serve(*start),
         Ok(Task::Print(text)) => print(&text),
+        Ok(Task::Check(settings)) => check(*settings),
+        Ok(Task::Healthcheck(order)) => healthcheck(&order),
         Ok(Task::Publish(order)) => finish(client::publish(&order)),
+        Ok(Task::Subscribe(order)) => finish(client::subscribe(&order)),
         Err(refusal) => refuse(&refusal),
     }
 }
@@ -59,6 +62,30 @@ fn run(config: Config) -> ExitCode {
     }
 }
 
+fn check(settings: Check) -> ExitCode {
+    match settings.run(server::examine) {
+        Ok(text) => print(&text),
+        Err((said, sentence)) => {
+            if let Some(said) = said {
+                print(&said);
+            }
+            complain(&sentence);
+            ExitCode::from(EXIT_WRONG_SETTINGS)
+        }
+    }
+}
+
+/// Says how the server is. Whatever is wrong is one exit code: container engines know no other.
+fn healthcheck(order: &Healthcheck) -> ExitCode {
+    match client::healthcheck(order) {
+        Ok(sentence) => print(&sentence),
+        Err(failure) => {
+            complain(&failure.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Prints what was asked for. Whoever closed the output does not want it.
 fn print(text: &str) -> ExitCode {
     let written = writeln!(std::io::stdout(), "{text}");
@@ -87,6 +114,10 @@ fn refuse(refusal: &Refusal) -> ExitCode {
             // Who closed the output does not want to read it.
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_WRONG_SETTINGS))
+        }
+        Refusal::Health(_) => {
+            complain(&refusal.to_string());
+            ExitCode::FAILURE
         }
         Refusal::Config(_) | Refusal::Command(_) => {
             complain(&refusal.to_string());

@@ -180,6 +180,43 @@ pub fn start(config: Config, supervisor: Supervisor) -> Result<Server, StartErro
     })
 }
 
+/// Reads and judges the files that the settings name, as [`start`] would, and starts nothing. Returns what was
+/// found, in sentences.
+///
+/// # Errors
+/// What would refuse the start.
+pub fn examine(config: &Config) -> Result<Vec<String>, ConfigError> {
+    let mut found = Vec::new();
+    dead_letter_topic(config)?;
+    if Credentials::load(&config.access)?.is_some() {
+        found.push("The keys of credentials can be used.".to_owned());
+    }
+    if let Some(url) = config.access.jwks_url() {
+        let scheme = url.split(':').next().unwrap_or_default();
+        found.push(format!(
+            "The key set of jwt-jwks is fetched by {scheme} once the server runs."
+        ));
+    }
+    if let Some(tls) = &config.tls {
+        reload::certificate(tls)?;
+        found.push(format!(
+            "The certificate in {} and its key can be used.",
+            tls.certificate.text
+        ));
+    }
+    if let Some(path) = config.valkey.as_ref().and_then(|it| it.ca_file.as_ref()) {
+        let read = fs::read(path);
+        read.map_err(|error| {
+            ConfigError::Credentials(format!("valkey-ca-file: {}: {error}", path.display()))
+        })?;
+        found.push(format!(
+            "The authorities in {} can be read.",
+            path.display()
+        ));
+    }
+    Ok(found)
+}
+
 impl Server {
     /// Where it listens.
     pub fn addresses(&self) -> &Addresses {

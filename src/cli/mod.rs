@@ -1,10 +1,14 @@
 //! From the command line and its surroundings to a [`Config`]. Reads the settings files, validates, and
 //! never acts: what it finds is returned, also the text of `--help`.
 
+mod check;
 mod files;
+mod healthcheck;
 mod machine;
+mod paper;
 mod publish;
 mod remote;
+mod subscribe;
 mod token;
 
 use std::collections::BTreeMap;
@@ -14,9 +18,13 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::client::Publish;
+use crate::client::{Healthcheck, Publish, Subscribe};
 use crate::config::{self, About, Config, ConfigError, Layers, Machine, SETTINGS, Shape};
+use crate::topic::TopicName;
 
+use check::Checked;
+
+pub use check::Check;
 pub use machine::detect as detect_machine;
 
 /// What the program is started with and in. Handed in, so that tests need not change their process.
@@ -60,8 +68,14 @@ pub enum Task {
     Serve(Box<Start>),
     /// To print this text, and nothing else.
     Print(String),
+    /// To show the settings.
+    Check(Box<Check>),
+    /// To ask a server how it is.
+    Healthcheck(Box<Healthcheck>),
     /// To publish.
     Publish(Box<Publish>),
+    /// To print what comes on topics.
+    Subscribe(Box<Subscribe>),
 }
 
 /// Why there is nothing to do.
@@ -76,6 +90,9 @@ pub enum Refusal {
     /// What a subcommand was told is wrong.
     #[error("{0}")]
     Command(String),
+    /// It is not known where the server is whose health is asked for.
+    #[error("{0}")]
+    Health(String),
 }
 
 /// Reads command line, environment, `.env` and settings file, decides the settings, and finds out what is to
@@ -93,9 +110,27 @@ pub fn parse(surroundings: &Surroundings) -> Result<Task, Refusal> {
             let access = || Ok(decide(surroundings, BTreeMap::new())?.config.access);
             token::run(matches, &surroundings.directory, access).map(Task::Print)
         }
+        Some(("check", matches)) => {
+            let outcome = check(surroundings, flags(matches));
+            let is_json = matches.get_flag("json");
+            Ok(Task::Check(Box::new(Check::new(outcome, is_json))))
+        }
+        Some(("completions", matches)) => Ok(Task::Print(paper::completions(matches))),
+        Some(("healthcheck", matches)) => {
+            let config = || Ok(decide(surroundings, flags(matches))?.config);
+            match healthcheck::read(matches, environment, config) {
+                Ok(order) => Ok(Task::Healthcheck(Box::new(order))),
+                Err(refusal) => Err(Refusal::Health(refusal.to_string())),
+            }
+        }
+        Some(("man", _)) => paper::man().map(Task::Print),
         Some(("pub", matches)) => {
-            let order = publish::read(matches, environment)?;
+            let order = publish::read(matches, &surroundings.directory, environment)?;
             Ok(Task::Publish(Box::new(order)))
+        }
+        Some(("sub", matches)) => {
+            let order = subscribe::read(matches, environment)?;
+            Ok(Task::Subscribe(Box::new(order)))
         }
         // `serve` has the flags of the bare program; clap takes them on one side of it only.
         serve => {
@@ -110,6 +145,16 @@ fn decide(
     surroundings: &Surroundings,
     flags: BTreeMap<&'static str, String>,
 ) -> Result<Start, ConfigError> {
+    let Checked {
+        config, warnings, ..
+    } = check(surroundings, flags)?;
+    Ok(Start { config, warnings })
+}
+
+fn check(
+    surroundings: &Surroundings,
+    flags: BTreeMap<&'static str, String>,
+) -> Result<Checked, ConfigError> {
     let mut layers = Layers {
         flags,
         environment: surroundings.environment.clone(),
@@ -121,8 +166,13 @@ fn decide(
         let table = files::read_toml(&path, &given)?;
         layers.file = Some((Path::new(&given.text).to_owned(), table));
     }
-    let (config, warnings) = config::decide(&layers.merge()?, surroundings.machine)?;
-    Ok(Start { config, warnings })
+    let typed = layers.merge()?;
+    let (config, warnings) = config::decide(&typed, surroundings.machine)?;
+    Ok(Checked {
+        config,
+        typed,
+        warnings,
+    })
 }
 
 /// The command line, made from the declarations of the settings.
@@ -136,7 +186,11 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(with_settings(serve).after_help(AFTER_HELP))
         .subcommand(publish::command())
+        .subcommand(subscribe::command())
         .subcommand(token::command())
+        .subcommand(check::command())
+        .subcommand(healthcheck::command())
+        .subcommands(paper::commands())
 }
 
 const AFTER_HELP: &str = "\
@@ -205,4 +259,19 @@ fn duration(matches: &ArgMatches, name: &str) -> Result<Option<Duration>, Refusa
         Refusal::Command(format!("--{name}: allowed is {allowed}"))
     })?;
     Ok(Some(duration))
+}
+
+/// An option of a subcommand that has no value.
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    let argument = Arg::new(name).long(name).action(ArgAction::SetTrue);
+    argument.help(help)
+}
+
+fn topic(text: &str) -> Result<String, Refusal> {
+    match TopicName::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(Refusal::Command(format!(
+            "{text:?} is no name of a topic: allowed are 1 to 255 letters, numbers, - and _, not only - and _"
+        ))),
+    }
 }

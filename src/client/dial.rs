@@ -1,6 +1,6 @@
 //! Makes connections: name, socket, TLS, each within its time.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub(super) struct Dialer {
     url: ServerUrl,
     credential: Credential,
     tls: Option<Arc<ClientConfig>>,
+    /// What is sent before all else.
+    greeting: &'static [u8],
     timeout: Duration,
 }
 
@@ -48,16 +50,31 @@ impl Dialer {
     /// When a file cannot be used.
     pub(super) fn new(remote: &Remote) -> Result<Dialer, Failure> {
         let is_tls = remote.url.is_tls();
-        Ok(Dialer {
+        let tls = is_tls.then(|| tls::config(remote)).transpose()?;
+        Ok(Dialer::with(remote, tls, b""))
+    }
+
+    /// The same with this for TLS; each connection begins with the greeting.
+    pub(super) fn with(
+        remote: &Remote,
+        tls: Option<Arc<ClientConfig>>,
+        greeting: &'static [u8],
+    ) -> Dialer {
+        Dialer {
             url: remote.url.clone(),
             credential: remote.credential.clone(),
-            tls: is_tls.then(|| tls::config(remote)).transpose()?,
+            tls,
+            greeting,
             timeout: remote.timeout,
-        })
+        }
     }
 
     pub(super) fn url(&self) -> &ServerUrl {
         &self.url
+    }
+
+    pub(super) fn credential(&self) -> &Credential {
+        &self.credential
     }
 
     /// The value of `Authorization`, if there is one.
@@ -79,7 +96,7 @@ impl Dialer {
     /// When the server cannot be reached in time, or is not to be trusted.
     pub(super) fn dial(&self) -> Result<Stream, DialError> {
         let url = &self.url;
-        let socket = self.connect().map_err(|error| {
+        let mut socket = self.connect().map_err(|error| {
             let hint = match error.kind() {
                 ErrorKind::ConnectionRefused | ErrorKind::NotFound => {
                     "; is a server running there?"
@@ -90,7 +107,8 @@ impl Dialer {
         })?;
         let prepared = socket
             .set_read_timeout(Some(self.timeout))
-            .and_then(|()| socket.set_write_timeout(Some(self.timeout)));
+            .and_then(|()| socket.set_write_timeout(Some(self.timeout)))
+            .and_then(|()| socket.write_all(self.greeting));
         prepared.map_err(|error| DialError::Away(format!("cannot connect to {url}: {error}")))?;
         match (&self.tls, url.place()) {
             (Some(config), Place::Port { host, .. }) => self.secure(socket, config, host),

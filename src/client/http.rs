@@ -83,6 +83,18 @@ impl Http {
         }
     }
 
+    /// Asks for a path.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub(super) fn get(&self, path: &str) -> Result<Answer, NoAnswer> {
+        let mut request = self.agent.get(self.dialer.url().uri("http", path));
+        if let Some(value) = self.dialer.authorization()? {
+            request = request.header("Authorization", value);
+        }
+        self.answer(request.call())
+    }
+
     /// Sends JSON. With the same key it is carried out once, however often it is sent.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! What a client needs for TLS: whom to trust, and the certificate that it shows.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use rustls::crypto::ring;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::failure::{Failure, FailureKind};
 use super::remote::{Identity, Remote};
@@ -34,6 +35,90 @@ pub(super) fn config(remote: &Remote) -> Result<Arc<ClientConfig>, Failure> {
         }
     };
     Ok(Arc::new(config))
+}
+
+/// For a connection of a program to the server beside it: takes whatever certificate it shows, which nobody
+/// in between can have changed, and remembers it. Nothing secret may be sent.
+///
+/// # Errors
+/// When a file cannot be used.
+pub(super) fn beside(
+    identity: Option<&Identity>,
+) -> Result<(Arc<ClientConfig>, Arc<Shown>), Failure> {
+    let provider = Arc::new(ring::default_provider());
+    let shown = Arc::new(Shown {
+        provider: Arc::clone(&provider),
+        certificate: OnceLock::new(),
+    });
+    let verifier: Arc<dyn ServerCertVerifier> = Arc::clone(&shown) as _;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::new(FailureKind::Failed, error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (chain, key) = pair(identity)?;
+            let config = builder.with_client_auth_cert(chain, key);
+            config
+                .map_err(|error| usage(format!("the key does not fit the certificate: {error}")))?
+        }
+    };
+    Ok((Arc::new(config), shown))
+}
+
+/// The certificate that a server has shown, and proved to have the key of.
+#[derive(Debug)]
+pub(super) struct Shown {
+    provider: Arc<CryptoProvider>,
+    certificate: OnceLock<CertificateDer<'static>>,
+}
+
+impl Shown {
+    pub(super) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.certificate.get()
+    }
+}
+
+impl ServerCertVerifier for Shown {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.certificate
+            .get_or_init(|| certificate.clone().into_owned());
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
 }
 
 fn roots(authorities: Option<&Path>) -> Result<RootCertStore, Failure> {

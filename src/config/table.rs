@@ -57,6 +57,8 @@ pub(crate) struct About {
     pub(crate) shape: Shape,
     /// The environment name that works without prefix, where there is one.
     pub(crate) plain_name: Option<&'static str>,
+    /// Whether the value is for nobody's eyes.
+    pub(crate) is_secret: bool,
 }
 
 impl About {
@@ -74,6 +76,14 @@ impl About {
             help,
             shape,
             plain_name,
+            is_secret: false,
+        }
+    }
+
+    pub(super) const fn secret(self) -> About {
+        About {
+            is_secret: true,
+            ..self
         }
     }
 

@@ -173,6 +173,11 @@ impl Given {
 }
 
 impl Typed {
+    /// What was typed for the setting with this flag's name.
+    pub fn given(&self, setting: &str) -> Option<&Given> {
+        self.values.get(setting)
+    }
+
     pub(super) fn get(&self, about: &About) -> Option<&Given> {
         self.values.get(about.name)
     }

@@ -6,6 +6,7 @@
 pub mod bearer;
 pub mod browser;
 pub mod checker;
+pub mod command;
 pub mod consumer;
 pub mod event_stream;
 pub mod everywhere;
@@ -31,6 +32,7 @@ pub mod wire;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+pub use command::{Ended, Running};
 pub use everywhere::everywhere;
 pub use http::{Http, Response};
 pub use link::{Cut, Link};

@@ -421,7 +421,7 @@ fn listening(line: &str) -> Option<SocketAddr> {
 }
 
 /// The built program, which Cargo names when it runs the tests.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("CARGO_BIN_EXE_pulsar-proxy").map_or_else(beside_the_tests, PathBuf::from)
 }
 
@@ -436,7 +436,7 @@ fn beside_the_tests() -> PathBuf {
 }
 
 /// Variables that a program needs to run, backtraces and coverage included.
-fn kept_environment() -> impl Iterator<Item = (String, String)> {
+pub(crate) fn kept_environment() -> impl Iterator<Item = (String, String)> {
     [
         "PATH",
         "HOME",

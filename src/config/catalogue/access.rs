@@ -11,7 +11,8 @@ pub(crate) const API_KEYS: Plain = Plain {
         "LIST",
         "API keys as name:permissions:hash, with permissions joined by + and a hash as sha256:HEX",
     )
-    .shape(Shape::List),
+    .shape(Shape::List)
+    .secret(),
     default: "",
 };
 
@@ -34,7 +35,8 @@ pub(crate) const JWT_SECRET_KEY: Plain = Plain {
         "Secret of access tokens (HS256, HS384, HS512), at least 32 bytes; others can see command lines, \
          so better given by another source",
     )
-    .plain_name("JWT_SECRET_KEY"),
+    .plain_name("JWT_SECRET_KEY")
+    .secret(),
     default: "",
 };
 

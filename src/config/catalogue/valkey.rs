@@ -73,7 +73,8 @@ pub(crate) const VALKEY_USERNAME: Plain = Plain {
         "TEXT",
         "ACL user of Valkey; without one the password is that of the default user",
     )
-    .plain_name("VALKEY_USERNAME"),
+    .plain_name("VALKEY_USERNAME")
+    .secret(),
     default: "",
 };
 
@@ -84,7 +85,8 @@ pub(crate) const VALKEY_PASSWORD: Plain = Plain {
         "TEXT",
         "Password for Valkey; others can see command lines, so better given by another source",
     )
-    .plain_name("VALKEY_PASSWORD"),
+    .plain_name("VALKEY_PASSWORD")
+    .secret(),
     default: "",
 };
 
@@ -140,7 +142,8 @@ pub(crate) const VALKEY_SENTINEL_USERNAME: Plain = Plain {
         Group::Valkey,
         "TEXT",
         "ACL user of the sentinels",
-    ),
+    )
+    .secret(),
     default: "",
 };
 
@@ -150,7 +153,8 @@ pub(crate) const VALKEY_SENTINEL_PASSWORD: Plain = Plain {
         Group::Valkey,
         "TEXT",
         "Password for the sentinels; like valkey-password better not given by a flag",
-    ),
+    )
+    .secret(),
     default: "",
 };
 
