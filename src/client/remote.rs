@@ -46,6 +46,16 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
+impl Remote {
+    /// What to know before a credential is sent to it.
+    pub(super) fn warning(&self) -> Option<&'static str> {
+        let is_shown = !matches!(self.credential, Credential::None);
+        let is_open = !self.url.is_tls() && !self.url.is_local();
+        (is_shown && is_open)
+            .then_some("the credential goes over the network in plain text; https would hide it")
+    }
+}
+
 impl Credential {
     /// The credential as it is now; `None` if there is none.
     ///
@@ -79,6 +89,43 @@ impl Credential {
             Ok(text)
         } else {
             Err("a credential has printable ASCII characters without white space only")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_in_plain_text_is_warned_of() {
+        for (url, credential, is_warned) in [
+            (
+                "http://a.example",
+                Credential::Given(Secret::new("k".to_owned())),
+                true,
+            ),
+            ("http://a.example", Credential::None, false),
+            (
+                "https://a.example",
+                Credential::File(PathBuf::from("f")),
+                false,
+            ),
+            (
+                "http://127.0.0.1",
+                Credential::File(PathBuf::from("f")),
+                false,
+            ),
+            ("unix:/s", Credential::File(PathBuf::from("f")), false),
+        ] {
+            let remote = Remote {
+                url: ServerUrl::parse(url).unwrap(),
+                credential,
+                authorities: None,
+                identity: None,
+                timeout: Duration::from_secs(1),
+            };
+            assert_eq!(remote.warning().is_some(), is_warned, "{remote:?}");
         }
     }
 }

@@ -56,6 +56,10 @@ struct Form {
 /// When the server is not there, or refuses something; when nobody takes what is printed.
 pub fn publish(order: &Publish) -> Result<(), Failure> {
     let form = Form::new(order)?;
+    if let Some(warning) = order.remote.warning().filter(|_| !order.is_quiet) {
+        // Whoever closed it does not want to know.
+        let _ = writeln!(io::stderr(), "pulsar-proxy: {warning}");
+    }
     let sending = Sending::new(&order.remote, order.retry_for)?;
     match &order.payload {
         Some(payload) => one(order, &form, sending, payload),

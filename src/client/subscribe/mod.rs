@@ -98,6 +98,9 @@ pub fn subscribe(order: &Subscribe) -> Result<(), Failure> {
         interrupt: Interrupt::listen()?,
         was_there: false,
     };
+    if let Some(warning) = order.remote.warning() {
+        reader.note(warning);
+    }
     let mut backoff = Backoff::default();
     let mut away_since = None;
     loop {
