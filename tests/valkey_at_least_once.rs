@@ -110,6 +110,27 @@ fn what_a_killed_instance_held_goes_to_other_members() {
 }
 
 #[test]
+fn an_instance_that_stops_gives_back_what_is_pending() {
+    let valkey = Valkey::start();
+    let [mut one, other] = instances(valkey.port(), &[]);
+    let group = json!({"group": "g", "window": 3});
+    let mut leaves = owed(&one, "a", &group);
+    publish_numbers(&other, "t", 0..3);
+    assert_eq!(leaves.take(3), first_attempts(0..3));
+    let mut stays = owed(&other, "b", &group);
+    stays.assert_quiet();
+    let began = Instant::now();
+    one.signal("TERM");
+    assert_eq!(leaves.client().expect_close(), Some(1001));
+    let mut came = stays.take(3);
+    came.sort_unstable();
+    assert_eq!(came, [(0, 2), (1, 2), (2, 2)]);
+    // Else they would come when the lease is over.
+    assert!(began.elapsed() < LEASE_IS_OVER / 2, "{:?}", began.elapsed());
+    assert_eq!(one.wait(DEADLINE), Some(0));
+}
+
+#[test]
 fn who_lives_keeps_what_it_holds() {
     let valkey = Valkey::start();
     let [one, other] = instances(valkey.port(), &[]);
