@@ -9,6 +9,10 @@ use tempfile::TempDir;
 use test_util::ports::free_port;
 use test_util::{DEADLINE, wait_until};
 
+/// Addresses of the document.
+const FIRST: &str = "10.0.0.11:8080";
+const SECOND: &str = "10.0.0.12:8080";
+
 /// Which one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -26,13 +30,13 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// Checks the configuration with the balancer's own tool and starts it in front of two instances; `None` if it
-    /// is not installed.
+    /// Checks the configuration with the balancer's own tool and starts it in front of two instances or more; `None`
+    /// if it is not installed.
     ///
     /// # Panics
     ///
     /// When the configuration is wrong, or it does not listen.
-    pub(crate) fn start(kind: Kind, instances: [SocketAddr; 2]) -> Option<Balancer> {
+    pub(crate) fn start(kind: Kind, instances: &[SocketAddr]) -> Option<Balancer> {
         let Some(program) = program(kind.name()) else {
             let name = kind.name();
             eprintln!("skipped: {name} is not installed; scripts/test.sh does it");
@@ -88,8 +92,9 @@ impl Kind {
         }
     }
 
-    /// That of the document, with addresses of this test and limits that any user may have.
-    fn configuration(self, directory: &Path, port: u16, [a, b]: [SocketAddr; 2]) -> String {
+    /// That of the document, with addresses of this test and limits that any user may have. The lines of its second
+    /// instance stand for all further ones.
+    fn configuration(self, directory: &Path, port: u16, instances: &[SocketAddr]) -> String {
         let folder = directory.display();
         let (mut text, changes) = (
             super::block(self.name()).to_owned(),
@@ -114,15 +119,25 @@ impl Kind {
                 ],
             },
         );
-        let instances = [
-            ("10.0.0.11:8080", a.to_string()),
-            ("10.0.0.12:8080", b.to_string()),
-        ];
-        for (from, to) in changes.into_iter().chain(instances) {
+        let (first, others) = instances.split_first().expect("there are instances");
+        for (from, to) in changes.into_iter().chain([(FIRST, first.to_string())]) {
             assert!(text.contains(from), "the document has no {from:?}");
             text = text.replace(from, &to);
         }
-        text + "\n"
+        let line = |line: &str| {
+            if !line.contains(SECOND) {
+                return format!("{line}\n");
+            }
+            let named = others.iter().enumerate().map(|(at, other)| {
+                let name = format!(" other{at} ");
+                line.replace(" b ", &name)
+                    .replace(SECOND, &other.to_string())
+                    + "\n"
+            });
+            named.collect()
+        };
+        assert!(text.contains(SECOND), "the document has no {SECOND}");
+        text.lines().map(line).collect()
     }
 
     /// Runs it in the foreground, as one process.

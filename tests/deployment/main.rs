@@ -2,6 +2,8 @@
 //! what needs root differ.
 
 mod balancer;
+mod rolling;
+mod subscriber;
 mod user;
 
 use std::time::Duration;
@@ -150,7 +152,7 @@ fn refusals_pass(balancer: &Balancer) {
 /// Everything that clients do comes through.
 fn everything_passes(kind: Kind) {
     let servers = instances();
-    let Some(balancer) = Balancer::start(kind, servers.each_ref().map(Server::addr)) else {
+    let Some(balancer) = Balancer::start(kind, &servers.each_ref().map(Server::addr)) else {
         return;
     };
     messages_pass(&balancer, &servers);
@@ -180,7 +182,7 @@ fn nginx_passes_everything() {
 #[test]
 fn haproxy_takes_an_instance_out_before_it_stops() {
     let mut servers = instances();
-    let Some(balancer) = Balancer::start(Kind::Haproxy, servers.each_ref().map(Server::addr))
+    let Some(balancer) = Balancer::start(Kind::Haproxy, &servers.each_ref().map(Server::addr))
     else {
         return;
     };
@@ -212,7 +214,7 @@ fn haproxy_takes_an_instance_out_before_it_stops() {
 #[test]
 fn haproxy_lets_instances_explain_themselves_when_none_is_ready() {
     let mut servers = instances();
-    let Some(balancer) = Balancer::start(Kind::Haproxy, servers.each_ref().map(Server::addr))
+    let Some(balancer) = Balancer::start(Kind::Haproxy, &servers.each_ref().map(Server::addr))
     else {
         return;
     };
@@ -238,7 +240,7 @@ fn haproxy_lets_instances_explain_themselves_when_none_is_ready() {
 #[test]
 fn nginx_goes_on_with_the_instance_that_is_left() {
     let mut servers = instances();
-    let Some(balancer) = Balancer::start(Kind::Nginx, servers.each_ref().map(Server::addr)) else {
+    let Some(balancer) = Balancer::start(Kind::Nginx, &servers.each_ref().map(Server::addr)) else {
         return;
     };
     let mut clients = spread_clients(&balancer, &servers);
