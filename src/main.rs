@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use pulsar_proxy::bench;
 use pulsar_proxy::cli::{self, Check, Refusal, Start, Surroundings, Task};
 use pulsar_proxy::client::{self, Failure, Healthcheck};
 use pulsar_proxy::config::Config;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         Ok(Task::Healthcheck(order)) => healthcheck(&order),
         Ok(Task::Publish(order)) => finish(client::publish(&order)),
         Ok(Task::Subscribe(order)) => finish(client::subscribe(&order)),
+        Ok(Task::Bench(order)) => measure(&order),
         Err(refusal) => refuse(&refusal),
     }
 }
@@ -104,6 +106,15 @@ fn finish(result: Result<(), Failure>) -> ExitCode {
             complain(&failure.to_string());
             ExitCode::from(failure.kind().exit_code())
         }
+    }
+}
+
+/// Ends a measurement: what it has found stands in the output.
+fn measure(order: &bench::order::Order) -> ExitCode {
+    match bench::command::run(order) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => finish(Err(failure)),
     }
 }
 

@@ -96,20 +96,30 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("service", &["access", "config"]),
     ("config", &[]),
     ("logging", &["config"]),
-    // It knows the server by its protocol alone, like any stranger.
+    // They know the server by its protocol alone, like any stranger, and nothing of it imports them.
     ("client", &["config"]),
+    ("bench", &["client", "config"]),
     (
         "cli",
-        &["access", "client", "clock", "config", "service", "topic"],
+        &[
+            "access", "bench", "client", "clock", "config", "service", "topic",
+        ],
     ),
-    ("main", &["cli", "client", "config", "logging", "server"]),
+    (
+        "main",
+        &["bench", "cli", "client", "config", "logging", "server"],
+    ),
     ("lib", &[]),
 ];
 
 /// What stands for the world outside, and the only parts and files that may name it. All else is a
 /// function of its arguments, time included.
 const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
-    ("the selector", &["mio"], &["worker", "server.rs", "server"]),
+    (
+        "the selector",
+        &["mio"],
+        &["bench", "worker", "server.rs", "server"],
+    ),
     (
         "sockets",
         &[
@@ -121,15 +131,20 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "UnixListener",
             "UnixStream",
         ],
-        &["client", "worker", "server.rs", "server"],
+        &["bench", "client", "worker", "server.rs", "server"],
     ),
     ("WebSocket clients", &["tungstenite"], &["client"]),
-    ("signals", &["signal_hook"], &["client", "server.rs"]),
+    (
+        "signals",
+        &["signal_hook"],
+        &["bench/command.rs", "client", "server.rs"],
+    ),
     (
         "threads",
         &["thread::"],
         // Each of the last three for its own: what fetches keys, the writer, and how many the machine can run.
         &[
+            "bench",
             "client",
             "worker",
             "valkey",
@@ -143,6 +158,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
         "clocks",
         &["Instant", "SystemTime::now"],
         &[
+            "bench",
             "client",
             "clock.rs",
             "worker",
@@ -157,6 +173,8 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
         "files",
         &["fs::", "File::", "OpenOptions"],
         &[
+            "bench/machine.rs",
+            "bench/process.rs",
             "cli",
             "client",
             "logging",
@@ -184,7 +202,14 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "stdout",
             "stderr",
         ],
-        &["cli", "client", "logging", "main.rs"],
+        &[
+            "bench/command.rs",
+            "bench/spawned.rs",
+            "cli",
+            "client",
+            "logging",
+            "main.rs",
+        ],
     ),
     (
         "the end of the process",

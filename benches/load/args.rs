@@ -36,10 +36,9 @@ pub(crate) struct Common {
     /// One more argument for the server, may be repeated
     #[arg(long, global = true, allow_hyphen_values = true)]
     pub(crate) server_arg: Vec<String>,
-    /// API key or token that publishers send, for a server that asks for one
-    // The same for all connections until the process ends.
-    #[arg(long, global = true, value_parser = |text: &str| Ok::<_, String>(&*text.to_owned().leak()))]
-    pub(crate) credential: Option<&'static str>,
+    /// API key or token that connections show, for a server that asks for one
+    #[arg(long, global = true)]
+    pub(crate) credential: Option<String>,
     /// Measure a server that runs already, such as 127.0.0.1:8080 (needs --pid)
     #[arg(long, global = true)]
     pub(crate) url: Option<String>,

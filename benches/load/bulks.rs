@@ -1,25 +1,29 @@
 //! A connection that publishes a given number of messages, waiting for each answer.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::ops::Range;
 
 use crate::Outcome;
-use crate::socket::connect;
-use crate::wire::{PublishTemplate, Stamp, decode_answer};
+use pulsar_proxy::bench::target::Target;
+use pulsar_proxy::bench::wire::{PublishTemplate, Stamp, decode_answer};
 
 /// Messages in one publish request, at most.
 const BULK: usize = 50;
 
-pub(crate) struct Bulks {
+/// One connection.
+pub(crate) struct Bulks<'a> {
+    target: &'a Target,
     stream: TcpStream,
     message_bytes: usize,
 }
 
-impl Bulks {
-    pub(crate) fn connect(address: SocketAddr, message_bytes: usize) -> Outcome<Self> {
+impl<'a> Bulks<'a> {
+    /// Connects.
+    pub(crate) fn connect(target: &'a Target, message_bytes: usize) -> Outcome<Self> {
         Ok(Self {
-            stream: connect(address)?,
+            target,
+            stream: target.connect()?,
             message_bytes,
         })
     }
@@ -39,11 +43,11 @@ impl Bulks {
         mut range: Range<usize>,
         place: impl Fn(usize) -> (usize, usize),
     ) -> Outcome<()> {
-        let mut template = PublishTemplate::new(BULK, self.message_bytes, None);
+        let mut template = PublishTemplate::new(self.target, BULK, self.message_bytes);
         while !range.is_empty() {
             let messages = BULK.min(range.len());
             if messages != template.messages() {
-                template = PublishTemplate::new(messages, self.message_bytes, None);
+                template = PublishTemplate::new(self.target, messages, self.message_bytes);
             }
             for (index, at) in range.by_ref().take(messages).enumerate() {
                 let (topic, number) = place(at);

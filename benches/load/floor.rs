@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
 use crate::Outcome;
-use crate::wire::ACCEPT;
+use pulsar_proxy::bench::wire::ACCEPT;
 
 const LISTENER: Token = Token(usize::MAX);
 /// The size of the server's answer to a publish, head and body.

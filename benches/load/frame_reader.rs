@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
-use crate::wire::{self, decode_frame};
+use pulsar_proxy::bench::wire::{self, decode_frame};
 
 /// Reads frame by frame from a blocking stream.
 pub(crate) struct FrameReader {

@@ -6,39 +6,32 @@
 //! threads that receive and send and do nothing else, since that is what the kernel takes on this machine at
 //! this minute.
 //!
+//! It is for who works on the server: limits, the floor, memory that leaks, scenarios that hurt. The engine and what
+//! it is made of are those of `pulsar-proxy bench` (`src/bench`), which is for who runs one.
+//!
 //! ```text
 //! engine ── publishers ──HTTP──► server under load ──WebSocket──► subscribers ── engine
 //!                                      │ /proc
 //!                                 accounting ──► report
 //! ```
 
-mod accounting;
 mod args;
 mod bulks;
-mod engine;
 mod floor;
 mod frame_reader;
-mod histogram;
-mod publisher;
 mod report;
 mod scenario;
 mod server;
-mod socket;
-mod subscriber;
-mod transport;
-mod wire;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use pulsar_proxy::bench::Outcome;
 
 use args::{Args, Churn, Common, Groups, Scenario};
 use report::Figure;
 use scenario::{churn, consumers, groups, idle, polls, replay, slow, throughput};
 
-type Failure = Box<dyn Error>;
-type Outcome<T> = Result<T, Failure>;
 /// A load with what `all` puts on the server.
 type Load = fn(&Common) -> Outcome<Vec<Figure>>;
 

@@ -1,13 +1,11 @@
 //! Figures in words and as a table, beside what a prototype of the design took.
 
-use std::fs;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::accounting::Spent;
-use crate::args::cores;
-use crate::engine::Round;
-use crate::histogram::Histogram;
+use pulsar_proxy::bench::histogram::Histogram;
+use pulsar_proxy::bench::process::Spent;
+use pulsar_proxy::bench::workload::Round;
+use pulsar_proxy::bench::{Machine, now};
 
 /// What the bare floor took in the prototype's runs, in µs per request.
 const PROTOTYPE_FLOOR: f64 = 5.6;
@@ -207,13 +205,14 @@ impl std::fmt::Display for Figure {
 
 /// The table of a whole run, to be kept in docs/PERFORMANCE.md.
 pub(crate) fn table(figures: &[Figure]) -> String {
+    let machine = Machine::detect();
     let mut text = format!(
         "{}, commit {}, {} cores ({}), Linux {}: `{}`\n\n",
-        today(),
+        now(),
         output_of("git", &["describe", "--always", "--dirty"]),
-        cores(),
-        cpu_model(),
-        output_of("uname", &["-r"]),
+        machine.cores,
+        machine.cpu,
+        machine.kernel,
         command_line(),
     );
     text += "| load | server CPU or memory | user + kernel | per second | floor | ratio to floor \
@@ -233,22 +232,6 @@ fn digits(value: f64) -> String {
         value if value >= 1.0 => format!("{value:.2}"),
         value => format!("{value:.3}"),
     }
-}
-
-fn today() -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + now).to_string()
-}
-
-fn cpu_model() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    let model = line
-        .and_then(|line| line.split_once(": "))
-        .map(|(_, model)| model);
-    model.unwrap_or("unknown CPU").to_owned()
 }
 
 fn output_of(program: &str, arguments: &[&str]) -> String {

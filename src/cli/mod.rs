@@ -1,6 +1,7 @@
 //! From the command line and its surroundings to a [`Config`]. Reads the settings files, validates, and
 //! never acts: what it finds is returned, also the text of `--help`.
 
+mod bench;
 mod check;
 mod files;
 mod healthcheck;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::bench::order::Order;
 use crate::client::{Healthcheck, Publish, Subscribe};
 use crate::config::{self, About, Config, ConfigError, Layers, Machine, SETTINGS, Shape};
 use crate::topic::TopicName;
@@ -76,6 +78,8 @@ pub enum Task {
     Publish(Box<Publish>),
     /// To print what comes on topics.
     Subscribe(Box<Subscribe>),
+    /// To measure.
+    Bench(Box<Order>),
 }
 
 /// Why there is nothing to do.
@@ -132,6 +136,10 @@ pub fn parse(surroundings: &Surroundings) -> Result<Task, Refusal> {
             let order = subscribe::read(matches, environment)?;
             Ok(Task::Subscribe(Box::new(order)))
         }
+        Some(("bench", matches)) => {
+            let order = bench::read(matches, surroundings)?;
+            Ok(Task::Bench(Box::new(order)))
+        }
         // `serve` has the flags of the bare program; clap takes them on one side of it only.
         serve => {
             let matches = serve.map_or(&matches, |(_, matches)| matches);
@@ -187,6 +195,7 @@ fn command() -> Command {
         .subcommand(with_settings(serve).after_help(AFTER_HELP))
         .subcommand(publish::command())
         .subcommand(subscribe::command())
+        .subcommand(bench::command())
         .subcommand(token::command())
         .subcommand(check::command())
         .subcommand(healthcheck::command())

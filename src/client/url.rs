@@ -122,6 +122,18 @@ impl ServerUrl {
         matches!(self.place, Place::Port { is_tls: true, .. })
     }
 
+    /// Host, port and what stands in front of every path, if it is a port without encryption.
+    pub fn plain(&self) -> Option<(&str, u16, &str)> {
+        match &self.place {
+            Place::Port {
+                is_tls: false,
+                host,
+                port,
+            } => Some((host, *port, &self.prefix)),
+            _ => None,
+        }
+    }
+
     /// Whether what is sent stays on this machine, as far as the address tells.
     pub fn is_local(&self) -> bool {
         match &self.place {
@@ -194,7 +206,10 @@ mod tests {
                 "{typed}"
             );
         }
+        let url = ServerUrl::parse("http://[::1]:1/p/").unwrap();
+        assert_eq!(url.plain(), Some(("::1", 1, "/p")));
         let url = ServerUrl::parse("https://[::1]:1/p/").unwrap();
+        assert_eq!(url.plain(), None);
         assert_eq!(url.uri("ws", "/ws"), "wss://[::1]:1/p/ws");
     }
 

@@ -1,7 +1,6 @@
 //! Connections that come, resume where they were, vanish in the middle of things, and stay.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -9,12 +8,13 @@ use std::time::{Duration, Instant};
 use super::{fetch, metric};
 use crate::Outcome;
 use crate::args::{Churn, Common};
-use crate::engine::{Engine, Workload};
 use crate::frame_reader::FrameReader;
 use crate::server::Server;
-use crate::socket::connect;
-use crate::transport::subscribe;
-use crate::wire::{self, Stamp, message_id, topic_name};
+use pulsar_proxy::bench::engine::Engine;
+use pulsar_proxy::bench::target::Target;
+use pulsar_proxy::bench::transport::subscribe;
+use pulsar_proxy::bench::wire::{self, Stamp, message_id};
+use pulsar_proxy::bench::workload::Workload;
 
 /// Threads that open and drop connections, one after the other.
 const CHURNERS: usize = 4;
@@ -37,7 +37,7 @@ struct Tally {
 /// server must be back to where it was.
 pub(crate) fn churn(common: &Common, options: &Churn) -> Outcome<()> {
     let server = Server::start(common, &[])?;
-    fetch(server.address, "/health")?;
+    fetch(&server.target, "/health")?;
     let descriptors = server.process.descriptors()?;
     let workload = Workload {
         publishers: options.topics.min(4),
@@ -48,11 +48,11 @@ pub(crate) fn churn(common: &Common, options: &Churn) -> Outcome<()> {
         rate: Some(options.rate),
         ..Workload::default()
     };
-    let mut engine = Engine::connect(server.address, &workload)?;
+    let mut engine = Engine::connect(&server.target, &workload)?;
     let (stop, tally) = (AtomicBool::new(false), Tally::default());
     let round = thread::scope(|scope| {
         let churners: Vec<_> = (0..CHURNERS)
-            .map(|_| scope.spawn(|| churn_until(&stop, server.address, options.topics, &tally)))
+            .map(|_| scope.spawn(|| churn_until(&stop, &server.target, options.topics, &tally)))
             .collect();
         let round = engine.run(common.round());
         stop.store(true, Ordering::Relaxed);
@@ -61,10 +61,7 @@ pub(crate) fn churn(common: &Common, options: &Churn) -> Outcome<()> {
             engine.run(FLOW_ON)?;
         }
         for churner in churners {
-            churner
-                .join()
-                .map_err(|_| "a churner panicked")?
-                .map_err(|failure| failure.0)?;
+            churner.join().map_err(|_| "a churner panicked")??;
         }
         round
     })?;
@@ -87,7 +84,7 @@ pub(crate) fn churn(common: &Common, options: &Churn) -> Outcome<()> {
 fn settle(server: &Server, descriptors: usize) -> Outcome<()> {
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     loop {
-        let active = metric(server.address, "proxy_websocket_connections_active", "")?;
+        let active = metric(&server.target, "proxy_websocket_connections_active", "")?;
         let open = server.process.descriptors()?;
         if active == 0.0 && open <= descriptors {
             return Ok(());
@@ -101,36 +98,25 @@ fn settle(server: &Server, descriptors: usize) -> Outcome<()> {
     }
 }
 
-/// An error that may cross threads.
-struct ThreadFailure(String);
-
-fn churn_until(
-    stop: &AtomicBool,
-    address: SocketAddr,
-    topics: usize,
-    tally: &Tally,
-) -> Result<(), ThreadFailure> {
-    let failed = |failure: crate::Failure| ThreadFailure(failure.to_string());
+fn churn_until(stop: &AtomicBool, target: &Target, topics: usize, tally: &Tally) -> Outcome<()> {
     while !stop.load(Ordering::Relaxed) {
-        let topic = topic_name(fastrand::usize(0..topics));
+        let topic = target.topic(fastrand::usize(0..topics));
         match fastrand::u8(0..4) {
             0 => {
-                resume(address, &topic).map_err(failed)?;
+                resume(target, &topic)?;
                 tally.resumed.fetch_add(LIVES as u64 - 1, Ordering::Relaxed);
                 continue;
             }
-            1 => drop(subscribe(address, &topic, "").map_err(failed)?),
+            1 => drop(subscribe(target, &topic, "")?),
             2 => vanish(
-                address,
+                target,
                 b"POST /api/v1/messages HTTP/1.1\r\nHost: x\r\nContent-Le",
-            )
-            .map_err(failed)?,
+            )?,
             _ => vanish(
-                address,
+                target,
                 b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\n\
                 Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"topic\":",
-            )
-            .map_err(failed)?,
+            )?,
         }
         tally.vanished.fetch_add(1, Ordering::Relaxed);
     }
@@ -138,15 +124,15 @@ fn churn_until(
 }
 
 /// Sends half a request and goes.
-fn vanish(address: SocketAddr, half: &[u8]) -> Outcome<()> {
-    Ok(connect(address)?.write_all(half)?)
+fn vanish(target: &Target, half: &[u8]) -> Outcome<()> {
+    Ok(target.connect()?.write_all(half)?)
 }
 
 /// Comes back by message id a few times; over all its lives it must miss nothing and get nothing twice.
-fn resume(address: SocketAddr, topic: &str) -> Outcome<()> {
+fn resume(target: &Target, topic: &str) -> Outcome<()> {
     let (mut offset, mut expected, mut place) = (String::from("last"), None, 0);
     for _ in 0..LIVES {
-        let (stream, rest) = subscribe(address, topic, &format!(",\"offset\":\"{offset}\""))?;
+        let (stream, rest) = subscribe(target, topic, &format!(",\"offset\":\"{offset}\""))?;
         let mut reader = FrameReader::new(stream, rest, SETTLE_TIMEOUT)?;
         let mut read = 0;
         while read < MESSAGES_PER_LIFE {

@@ -5,8 +5,8 @@ use crate::Outcome;
 use crate::args::Common;
 use crate::report::{self, Figure, Measure};
 use crate::server::Server;
-use crate::subscriber::{Acks, Mode};
-use crate::transport::Transport;
+use pulsar_proxy::bench::subscriber::{Acks, Mode};
+use pulsar_proxy::bench::transport::Transport;
 
 /// Messages that one acknowledgement speaks of.
 const ACK_EVERY: u64 = 100;

@@ -1,6 +1,5 @@
 //! A member of a group is killed: how soon the others have what it held.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
@@ -10,11 +9,12 @@ use crate::Outcome;
 use crate::args::{Common, Groups};
 use crate::bulks::Bulks;
 use crate::frame_reader::FrameReader;
-use crate::histogram::Histogram;
 use crate::server::Server;
-use crate::socket::Socket;
-use crate::transport::{close_text, subscribe};
-use crate::wire::{self, Stamp, decode_frame, encode_frame, message_id, topic_name};
+use pulsar_proxy::bench::histogram::Histogram;
+use pulsar_proxy::bench::socket::Socket;
+use pulsar_proxy::bench::target::Target;
+use pulsar_proxy::bench::transport::{close_text, subscribe};
+use pulsar_proxy::bench::wire::{self, Stamp, decode_frame, encode_frame, message_id};
 
 /// The longest that a fail-over may take.
 const FAIL_OVER_MAX: Duration = Duration::from_millis(100);
@@ -38,29 +38,29 @@ pub(crate) fn groups(common: &Common, options: &Groups) -> Outcome<()> {
 /// The time from each kill until the last message that was pending has come to another member.
 pub(crate) fn fail_over(common: &Common, options: &Groups) -> Outcome<Histogram> {
     let server = Server::start(common, &[])?;
-    let mut publisher = Bulks::connect(server.address, common.body_bytes)?;
+    let mut publisher = Bulks::connect(&server.target, common.body_bytes)?;
     let mut waits = Histogram::new();
     for kill in 0..options.kills {
         // A topic for each, so that what is left of one kill is not in the way of the next.
-        waits.record(kill_one(server.address, kill, options, &mut publisher)?);
+        waits.record(kill_one(&server.target, kill, options, &mut publisher)?);
     }
     Ok(waits)
 }
 
 fn kill_one(
-    address: SocketAddr,
+    target: &Target,
     topic: usize,
     options: &Groups,
-    publisher: &mut Bulks,
+    publisher: &mut Bulks<'_>,
 ) -> Outcome<Duration> {
-    let name = topic_name(topic);
+    let name = target.topic(topic);
     let fields = |client: usize| {
         format!(
             ",\"client_id\":\"{client}\",\"group\":\"g\",\"ack_timeout\":3600,\"window\":{}",
             options.pending
         )
     };
-    let (stream, rest) = subscribe(address, &name, &fields(0))?;
+    let (stream, rest) = subscribe(target, &name, &fields(0))?;
     let reset = stream.try_clone()?;
     let mut victim = FrameReader::new(stream, rest, TIMEOUT)?;
     publisher.publish(topic, 0..options.pending)?;
@@ -70,7 +70,7 @@ fn kill_one(
     }
 
     let mut others = Others::connect(1..=options.others, |client| {
-        subscribe(address, &name, &fields(client))
+        subscribe(target, &name, &fields(client))
     })?;
     socket2::SockRef::from(&reset).set_linger(Some(Duration::ZERO))?;
     drop(reset);

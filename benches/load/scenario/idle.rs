@@ -1,12 +1,11 @@
 //! What a connection costs that does nothing.
 
-use super::allow_descriptors;
 use crate::Outcome;
 use crate::args::Common;
 use crate::report::{self, Figure};
 use crate::server::Server;
-use crate::transport::subscribe;
-use crate::wire::topic_name;
+use pulsar_proxy::bench::allow_descriptors;
+use pulsar_proxy::bench::transport::subscribe;
 
 /// Connections that come first, so that the server's pages that all share are there before the count.
 const WARM_UP: usize = 100;
@@ -18,11 +17,11 @@ pub(crate) fn idle(common: &Common, connections: usize) -> Outcome<Figure> {
     let server = Server::start(common, &[limit])?;
     let mut sockets = Vec::with_capacity(connections + WARM_UP);
     for index in 0..WARM_UP {
-        sockets.push(subscribe(server.address, &topic_name(index), "")?);
+        sockets.push(subscribe(&server.target, &server.target.topic(index), "")?);
     }
     let before = server.process.memory()?;
     for index in WARM_UP..WARM_UP + connections {
-        sockets.push(subscribe(server.address, &topic_name(index), "")?);
+        sockets.push(subscribe(&server.target, &server.target.topic(index), "")?);
     }
     let after = server.process.memory()?;
     let each = |before: u64, after: u64| (after as f64 - before as f64) / connections as f64;

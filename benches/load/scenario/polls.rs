@@ -1,21 +1,22 @@
 //! Many polls that wait: what each takes of memory, and how soon all have their answers.
 
-use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::{allow_descriptors, metric, throughput};
+use super::{metric, throughput};
 use crate::Outcome;
-use crate::accounting::{Process, Spent};
 use crate::args::Common;
 use crate::bulks::Bulks;
-use crate::histogram::Histogram;
 use crate::report::{self, Figure, Measure};
 use crate::server::Server;
-use crate::socket::{Socket, connect};
-use crate::wire::{Stamp, decode_answer, string_field, topic_name};
+use pulsar_proxy::bench::allow_descriptors;
+use pulsar_proxy::bench::histogram::Histogram;
+use pulsar_proxy::bench::process::{Process, Spent};
+use pulsar_proxy::bench::socket::Socket;
+use pulsar_proxy::bench::target::Target;
+use pulsar_proxy::bench::wire::{self, Stamp, decode_answer, poll_request};
 
 /// Polls that come first, so that the server's pages that all share are there before the count.
 const WARM_UP: usize = 100;
@@ -39,14 +40,14 @@ pub(crate) fn polls(common: &Common, waiters: usize, topic_each: bool) -> Outcom
     let before = throughput::quick_floor(common)?;
     let limit = format!("--max-connections={}", waiters + WARM_UP);
     let server = Server::start(common, &[limit, LOG_BOUND.to_owned()])?;
-    let mut crowd = Crowd::new(server.address, topic_each)?;
+    let mut crowd = Crowd::new(&server.target, topic_each)?;
     crowd.grow(WARM_UP)?;
     let start = server.process.memory()?;
     crowd.grow(waiters)?;
     let parked = server.process.memory()?;
     let each = |before: u64, after: u64| (after as f64 - before as f64) / waiters as f64;
 
-    let mut publisher = Bulks::connect(server.address, common.body_bytes)?;
+    let mut publisher = Bulks::connect(&server.target, common.body_bytes)?;
     let mut rounds = Vec::new();
     let mut growth = Vec::new();
     for number in 0..common.rounds.max(2) {
@@ -54,7 +55,8 @@ pub(crate) fn polls(common: &Common, waiters: usize, topic_each: bool) -> Outcom
         crowd.ask_again()?;
         growth.push(each(parked.resident, server.process.memory()?.resident));
     }
-    drop((crowd, server));
+    drop(crowd);
+    drop(server);
 
     // The first round meets buffers that grow; whatever the later ones add is lost. Logs of topics of their own
     // may keep a message more or less, depending on when the server looks.
@@ -106,8 +108,8 @@ fn middle(mut rounds: Vec<Answers>, polls: usize, measure: Measure) -> Figure {
 }
 
 /// Connections that poll, all of them waiting or none.
-struct Crowd {
-    address: SocketAddr,
+struct Crowd<'a> {
+    target: &'a Target,
     poll: Poll,
     waiters: Vec<Waiter>,
     topic_each: bool,
@@ -120,10 +122,10 @@ struct Waiter {
     next_offset: String,
 }
 
-impl Crowd {
-    fn new(address: SocketAddr, topic_each: bool) -> Outcome<Self> {
+impl<'a> Crowd<'a> {
+    fn new(target: &'a Target, topic_each: bool) -> Outcome<Self> {
         Ok(Self {
-            address,
+            target,
             poll: Poll::new()?,
             waiters: Vec::new(),
             topic_each,
@@ -141,16 +143,16 @@ impl Crowd {
     /// Adds so many polls and waits until the server has them.
     fn grow(&mut self, count: usize) -> Outcome<()> {
         for index in self.waiters.len()..self.waiters.len() + count {
-            let mut socket = Socket::new(connect(self.address)?, Vec::new())?;
+            let mut socket = Socket::new(self.target.connect()?, Vec::new())?;
             self.poll
                 .registry()
                 .register(socket.stream(), Token(index), Interest::READABLE)?;
             let mut waiter = Waiter {
                 socket,
-                topic: topic_name(if self.topic_each { index } else { 0 }),
+                topic: self.target.topic(if self.topic_each { index } else { 0 }),
                 next_offset: String::new(),
             };
-            waiter.ask()?;
+            waiter.ask(self.target)?;
             self.waiters.push(waiter);
         }
         self.wait_until_parked()
@@ -158,7 +160,7 @@ impl Crowd {
 
     fn ask_again(&mut self) -> Outcome<()> {
         for waiter in &mut self.waiters {
-            waiter.ask()?;
+            waiter.ask(self.target)?;
         }
         self.wait_until_parked()
     }
@@ -166,7 +168,7 @@ impl Crowd {
     fn wait_until_parked(&self) -> Outcome<()> {
         let deadline = Instant::now() + TIMEOUT;
         loop {
-            let waiting = metric(self.address, "proxy_poll_waiters", "")?;
+            let waiting = metric(self.target, "proxy_poll_waiters", "")?;
             if waiting as usize == self.waiters.len() {
                 return Ok(());
             }
@@ -180,7 +182,7 @@ impl Crowd {
     /// Publishes message `number` to each topic and waits for all answers.
     fn answer(
         &mut self,
-        publisher: &mut Bulks,
+        publisher: &mut Bulks<'_>,
         number: usize,
         process: Process,
     ) -> Outcome<Answers> {
@@ -234,15 +236,8 @@ impl Crowd {
 }
 
 impl Waiter {
-    fn ask(&mut self) -> Outcome<()> {
-        let since = match self.next_offset.as_str() {
-            "" => String::new(),
-            id => format!("&since={id}"),
-        };
-        let request = format!(
-            "GET /api/v1/poll?topics={}&timeout=60{since} HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            self.topic
-        );
+    fn ask(&mut self, target: &Target) -> Outcome<()> {
+        let request = poll_request(target, &self.topic, 60, &self.next_offset);
         self.socket.outgoing().extend_from_slice(request.as_bytes());
         self.socket.flush()
     }
@@ -260,7 +255,7 @@ impl Waiter {
                 return Ok(0);
             };
             let stamp = Stamp::find(answer.body, &mut 0);
-            let next = string_field(answer.body, b"\"next_offset\":\"");
+            let next = wire::next_offset(answer.body);
             match (stamp, next) {
                 (Some(stamp), Some(next)) if answer.status == 200 && stamp.number == number => {
                     next.clone_into(next_offset);

@@ -1,7 +1,6 @@
 //! Everything that is kept of a topic, to one consumer that has nothing of it yet.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
@@ -11,13 +10,14 @@ use super::throughput;
 use crate::Outcome;
 use crate::args::Common;
 use crate::bulks::Bulks;
-use crate::histogram::Histogram;
 use crate::report::{self, Figure, Measure};
 use crate::server::Server;
-use crate::socket::connect;
-use crate::subscriber::{Acks, Mode, Subscriber, Timing};
-use crate::transport::Transport;
-use crate::wire::{STAMP_MARK, Stamp, decode_answer, string_field, topic_name};
+use pulsar_proxy::bench::checker::Faults;
+use pulsar_proxy::bench::histogram::Histogram;
+use pulsar_proxy::bench::subscriber::{Acks, Mode, Subscriber, Timing};
+use pulsar_proxy::bench::target::Target;
+use pulsar_proxy::bench::transport::Transport;
+use pulsar_proxy::bench::wire::{STAMP_MARK, Stamp, decode_answer, next_offset, poll_request};
 
 /// Messages that one acknowledgement speaks of.
 const ACK_EVERY: u64 = 100;
@@ -29,7 +29,7 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 pub(crate) fn replay(common: &Common, messages: usize) -> Outcome<Vec<Figure>> {
     let before = throughput::quick_floor(common)?;
     let server = Server::start(common, &[])?;
-    Bulks::connect(server.address, common.body_bytes)?.publish(0, 0..messages)?;
+    Bulks::connect(&server.target, common.body_bytes)?.publish(0, 0..messages)?;
     let over = |transport, acks| Mode {
         transport,
         acks,
@@ -47,7 +47,7 @@ pub(crate) fn replay(common: &Common, messages: usize) -> Outcome<Vec<Figure>> {
     let mut figures = Vec::new();
     for (what, mode) in modes {
         figures.push(median(common, &server, what, messages, || {
-            stream(server.address, mode, messages as u64)
+            stream(&server.target, mode, messages as u64)
         })?);
     }
     figures.push(median(
@@ -55,7 +55,7 @@ pub(crate) fn replay(common: &Common, messages: usize) -> Outcome<Vec<Figure>> {
         &server,
         report::REPLAY_POLLS,
         messages,
-        || poll(server.address, messages),
+        || poll(&server.target, messages),
     )?);
     drop(server);
     let floor = f64::midpoint(before, throughput::quick_floor(common)?);
@@ -91,9 +91,9 @@ fn median(
     Ok(figure)
 }
 
-fn stream(address: SocketAddr, mode: Mode, messages: u64) -> Outcome<()> {
+fn stream(target: &Target, mode: Mode, messages: u64) -> Outcome<()> {
     let mut poll = Poll::new()?;
-    let mut subscriber = Subscriber::connect(address, 0, 1, 1, mode)?;
+    let mut subscriber = Subscriber::connect(target, 0, 1, 1, mode)?;
     let socket = subscriber.socket().stream();
     poll.registry()
         .register(socket, Token(0), Interest::READABLE)?;
@@ -103,40 +103,41 @@ fn stream(address: SocketAddr, mode: Mode, messages: u64) -> Outcome<()> {
         start: Instant::now(),
         sample: u64::MAX,
         latencies: &mut Histogram::new(),
+        faults: &mut Faults::default(),
     };
     let (mut count, mut progress_at) = (0, Instant::now());
-    while count < messages {
+    while count < messages && timing.faults.is_clean() {
         poll.poll(&mut events, Some(TIMEOUT))?;
-        let delivered = subscriber.receive(&mut scratch, &mut timing)?;
-        if delivered > 0 {
+        subscriber.receive(target, &mut scratch, &mut timing)?;
+        if subscriber.count() > count {
             progress_at = Instant::now();
         }
         if progress_at.elapsed() > TIMEOUT {
             return Err(format!("{count} of {messages} messages came").into());
         }
-        count += delivered;
+        count = subscriber.count();
     }
-    Ok(())
+    match timing.faults.is_clean() {
+        true => Ok(()),
+        false => Err(format!("{:?}", timing.faults).into()),
+    }
 }
 
 /// A poll after the other, each from where the last one ended.
-fn poll(address: SocketAddr, messages: usize) -> Outcome<()> {
-    let mut stream = connect(address)?;
-    let (topic, mut since) = (topic_name(0), "earliest".to_owned());
+fn poll(target: &Target, messages: usize) -> Outcome<()> {
+    let mut stream = target.connect()?;
+    let (topic, mut since) = (target.topic(0), "earliest".to_owned());
     let mut input = Vec::new();
     let mut scratch = vec![0; SCRATCH_BYTES];
     let (mut count, mut has_more) = (0, true);
     while has_more {
-        let request = format!(
-            "GET /api/v1/poll?topics={topic}&timeout=0&limit=100&since={since} HTTP/1.1\r\n\
-             Host: localhost\r\n\r\n"
-        );
+        let request = poll_request(target, &topic, 0, &since);
         stream.write_all(request.as_bytes())?;
         let used = loop {
             if let Some((answer, used)) = decode_answer(&input)? {
                 let malformed = || String::from_utf8_lossy(answer.body).into_owned();
                 count = check_page(answer.body, count).ok_or_else(malformed)?;
-                let next = string_field(answer.body, b"\"next_offset\":\"");
+                let next = next_offset(answer.body);
                 next.ok_or_else(malformed)?.clone_into(&mut since);
                 has_more = memmem::rfind(answer.body, b"\"has_more\":true").is_some();
                 break used;

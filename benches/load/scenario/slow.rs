@@ -1,6 +1,6 @@
 //! A subscriber that never reads beside many that do: it must cost them nothing and the server little.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -9,13 +9,15 @@ use memchr::memmem;
 
 use super::metric;
 use crate::Outcome;
-use crate::accounting::Process;
 use crate::args::{Common, OnLag, Slow};
-use crate::engine::{Engine, Round, Workload};
 use crate::frame_reader::FrameReader;
 use crate::server::Server;
-use crate::transport::{close_text, subscribe};
-use crate::wire::{self, Stamp, topic_name};
+use pulsar_proxy::bench::engine::Engine;
+use pulsar_proxy::bench::process::Process;
+use pulsar_proxy::bench::target::Target;
+use pulsar_proxy::bench::transport::{close_text, subscribe};
+use pulsar_proxy::bench::wire::{self, Stamp};
+use pulsar_proxy::bench::workload::{Round, Workload};
 
 /// How much worse the 99th percentile of the others may be.
 const LATENCY_FACTOR: f64 = 2.0;
@@ -73,11 +75,14 @@ fn run(common: &Common, options: &Slow, stuck: Option<OnLag>) -> Outcome<(Round,
         rate: Some((options.rate * 1_000_000).div_ceil(message_bytes as u64)),
         ..Workload::default()
     };
-    let mut engine = Engine::connect(server.address, &workload)?;
+    let mut engine = Engine::connect(&server.target, &workload)?;
     let stuck = stuck
         .map(|on_lag| {
             let fields = format!(",\"on_lag\":\"{}\"", on_lag.name());
-            Ok::<_, crate::Failure>((subscribe(server.address, &topic_name(0), &fields)?, on_lag))
+            Ok::<_, pulsar_proxy::bench::Failure>((
+                subscribe(&server.target, &server.target.topic(0), &fields)?,
+                on_lag,
+            ))
         })
         .transpose()?;
     let before = server.process.resident()?;
@@ -86,7 +91,7 @@ fn run(common: &Common, options: &Slow, stuck: Option<OnLag>) -> Outcome<(Round,
     if let Some(((stream, rest), on_lag)) = stuck {
         let last = round.published - 1;
         match on_lag {
-            OnLag::Disconnect => check_disconnected(server.address, stream, rest)?,
+            OnLag::Disconnect => check_disconnected(&server.target, stream, rest)?,
             OnLag::Skip => check_skipped(stream, rest, last)?,
         }
     }
@@ -113,8 +118,8 @@ fn watch_memory(process: Process, work: impl FnOnce() -> Outcome<Round>) -> Outc
 }
 
 /// The policy `disconnect`: the connection was ended, and that was counted.
-fn check_disconnected(address: SocketAddr, stream: TcpStream, rest: Vec<u8>) -> Outcome<()> {
-    let counted = metric(address, CLOSED, LAGGING)?;
+fn check_disconnected(target: &Target, stream: TcpStream, rest: Vec<u8>) -> Outcome<()> {
+    let counted = metric(target, CLOSED, LAGGING)?;
     println!("  {CLOSED} with {LAGGING}: {counted}");
     if counted != 1.0 {
         return Err("the slow subscriber was not disconnected, or that was not counted".into());

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::Outcome;
 use crate::args::Common;
-use crate::engine::{Engine, Round, Workload};
 use crate::report::{self, Figure, Measure};
 use crate::server::Server;
+use pulsar_proxy::bench::engine::Engine;
+use pulsar_proxy::bench::workload::{Round, Workload};
 
 /// Connections that publish in the closed loop of `publish`, `pairs` and the floor.
 pub(crate) const CONNECTIONS: usize = 64;
@@ -89,7 +90,6 @@ fn closed_loop(common: &Common, connections: usize) -> Workload {
         publishers: connections,
         topics: connections,
         message_bytes: common.body_bytes,
-        credential: common.credential,
         ..Workload::default()
     }
 }
@@ -100,7 +100,6 @@ pub(super) fn saturated(common: &Common, subscribers: usize) -> Workload {
         subscribers,
         messages: 50,
         message_bytes: common.body_bytes,
-        credential: common.credential,
         depth: 4,
         window: Some(1000),
         sample: 16,
@@ -112,7 +111,6 @@ pub(super) fn one_at_a_time(common: &Common, subscribers: usize) -> Workload {
     Workload {
         subscribers,
         message_bytes: common.body_bytes,
-        credential: common.credential,
         window: Some(1),
         ..Workload::default()
     }
@@ -163,7 +161,7 @@ pub(super) fn measure_on(
     workload: &Workload,
     operations: fn(&Round) -> u64,
 ) -> Outcome<Figure> {
-    let mut engine = Engine::connect(server.address, workload)?;
+    let mut engine = Engine::connect(&server.target, workload)?;
     engine.run(common.round() / 4)?;
     let mut rounds = Vec::new();
     for _ in 0..common.rounds.max(1) {

@@ -1,17 +1,13 @@
 //! A non-blocking client socket with the bytes that wait in either direction.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use mio::net::TcpStream;
 
-use crate::Outcome;
+use super::Outcome;
 
-/// How long a connection may take to be set up.
-const SETUP_TIMEOUT: Duration = Duration::from_secs(20);
-
-pub(crate) struct Socket {
+/// A connection.
+pub struct Socket {
     stream: TcpStream,
     /// Bytes to send; those before `sent` have gone.
     outgoing: Vec<u8>,
@@ -20,18 +16,12 @@ pub(crate) struct Socket {
     partial: Vec<u8>,
 }
 
-/// Connects and waits for it, for set-up before a measurement.
-pub(crate) fn connect(address: SocketAddr) -> Outcome<std::net::TcpStream> {
-    let stream = std::net::TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(SETUP_TIMEOUT))?;
-    stream.set_write_timeout(Some(SETUP_TIMEOUT))?;
-    Ok(stream)
-}
-
 impl Socket {
     /// Takes over a connected stream. `partial` is what was read from it and not used.
-    pub(crate) fn new(stream: std::net::TcpStream, partial: Vec<u8>) -> Outcome<Self> {
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn new(stream: std::net::TcpStream, partial: Vec<u8>) -> Outcome<Self> {
         stream.set_nonblocking(true)?;
         let stream = TcpStream::from_std(stream);
         Ok(Self {
@@ -42,17 +32,21 @@ impl Socket {
         })
     }
 
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+    /// What is registered with a selector.
+    pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
 
     /// Bytes to send; `flush` sends them.
-    pub(crate) fn outgoing(&mut self) -> &mut Vec<u8> {
+    pub fn outgoing(&mut self) -> &mut Vec<u8> {
         &mut self.outgoing
     }
 
     /// Sends until all is gone or the socket takes no more.
-    pub(crate) fn flush(&mut self) -> Outcome<()> {
+    ///
+    /// # Errors
+    /// When the peer has gone.
+    pub fn flush(&mut self) -> Outcome<()> {
         while self.sent < self.outgoing.len() {
             match self.stream.write(&self.outgoing[self.sent..]) {
                 Ok(count) => self.sent += count,
@@ -71,7 +65,7 @@ impl Socket {
     ///
     /// # Errors
     /// Those of `consume`, and an error when the peer has closed.
-    pub(crate) fn receive(
+    pub fn receive(
         &mut self,
         scratch: &mut [u8],
         mut consume: impl FnMut(&[u8]) -> Outcome<usize>,
