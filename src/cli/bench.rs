@@ -148,7 +148,9 @@ fn for_bench(argument: Arg) -> Arg {
         "url" => argument.help(
             "http://host:port of the server; nothing else is ever loaded [default: a server of its own]",
         ),
-        "credential" | "credential-file" => argument,
+        "credential" => argument,
+        "credential-file" => argument
+            .help("File with the API key or access token [env: PULSAR_CREDENTIAL_FILE]"),
         // They are for connections that cannot be measured with.
         _ => argument.hide(true),
     }
