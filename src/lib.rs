@@ -57,6 +57,7 @@
 //! | [`tls`] | certificates from files, and TLS between a socket and what is said on it |
 //! | [`spool`] | publications in a local file while the store that they are for is away |
 //! | [`worker`] | the loop; the only code that does I/O with clients |
+//! | [`documents`] | what describes the interface: OpenAPI, AsyncAPI and their pages |
 //! | [`service`] | files that are read beside the workers |
 //! | [`server`] | binds, builds, starts, stops: who talks to whom |
 //! | [`metrics`], [`logging`] | what operators see |
@@ -75,6 +76,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod documents;
 pub mod edge;
 pub mod fanout;
 pub mod http;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Instant;
 
-use test_util::{Client, DEADLINE, Event, Server, with_workers};
+use test_util::{Client, DEADLINE, Event, Server, contract, with_workers};
 
 const DOCUMENT: &str = include_str!("../docs/PROTOCOL.md");
 /// The settings that the document says its examples are executed with.
@@ -36,6 +36,36 @@ fn the_examples_do_what_they_show() {
             run.end();
         }
     });
+}
+
+#[test]
+fn what_the_examples_send_and_get_is_as_asyncapi_tells() {
+    let mut sent = 0;
+    for steps in blocks(DOCUMENT) {
+        for (index, step) in steps.iter().enumerate() {
+            let Action::Send(client, text) = &step.action else {
+                continue;
+            };
+            if text == "close" {
+                continue;
+            }
+            sent += 1;
+            let answer = steps[index + 1..].iter().find_map(|it| match &it.action {
+                Action::Expect(name, text) if name == client => Some(text),
+                _ => None,
+            });
+            let is_refused = answer.is_some_and(|it| it.contains(r#""type":"error""#));
+            let wrong = contract::wrong_with_message("receive", text);
+            let spaces = text.contains("no spaces");
+            assert_eq!(
+                wrong.is_some(),
+                is_refused && !spaces,
+                "line {}: {wrong:?}",
+                step.line
+            );
+        }
+    }
+    assert!(sent > 20, "only {sent}");
 }
 
 #[test]

@@ -41,14 +41,33 @@ pub enum Route {
     Topic,
     /// `GET /api/v1/topics/{name}/messages`
     TopicMessages,
+    /// `GET /openapi.json`, the description of the HTTP interface.
+    OpenApi,
+    /// `GET /asyncapi.json`, the description of WebSocket and stream.
+    AsyncApi,
+    /// `GET /docs`, the page that shows it and tries it.
+    Docs,
+    /// `GET /redoc`, the page to read.
+    Redoc,
+    /// `GET /docs/{file}`, what these pages load.
+    DocsFile,
 }
 
-/// Stands in patterns for one part of a path: the name of a topic.
-const NAME: &str = "{name}";
+/// Which of the routes exist that a server may do without.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offer {
+    /// [`Route::WebSocketEcho`].
+    pub echo: bool,
+    /// Those of [`Route::is_document`].
+    pub documents: bool,
+}
+
+/// What stands in patterns for one part of a path: the name of a topic or of a file.
+const PARTS: [&str; 2] = ["{name}", "{file}"];
 
 impl Route {
     /// Every route, those without a name in their path before those that would match them too.
-    pub const ALL: [Route; 18] = [
+    pub const ALL: [Route; 23] = [
         Route::PublishOne,
         Route::PublishBulk,
         Route::WebSocket,
@@ -67,9 +86,14 @@ impl Route {
         Route::TopicTotals,
         Route::Topic,
         Route::TopicMessages,
+        Route::OpenApi,
+        Route::AsyncApi,
+        Route::Docs,
+        Route::Redoc,
+        Route::DocsFile,
     ];
 
-    /// The path, as metrics label it; with `{name}` where the name of a topic stands.
+    /// The path, as metrics label it; with `{name}` where the name of a topic stands, and `{file}` where that of a file does.
     pub fn pattern(self) -> &'static str {
         match self {
             Route::PublishOne => "/api/v1/messages",
@@ -90,6 +114,11 @@ impl Route {
             Route::TopicTotals => "/api/v1/topics/stats",
             Route::Topic => "/api/v1/topics/{name}",
             Route::TopicMessages => "/api/v1/topics/{name}/messages",
+            Route::OpenApi => "/openapi.json",
+            Route::AsyncApi => "/asyncapi.json",
+            Route::Docs => "/docs",
+            Route::Redoc => "/redoc",
+            Route::DocsFile => "/docs/{file}",
         }
     }
 
@@ -109,22 +138,43 @@ impl Route {
             | Route::Ready
             | Route::Metrics
             | Route::TopicTotals
-            | Route::TopicMessages => "GET, HEAD",
+            | Route::TopicMessages
+            | Route::OpenApi
+            | Route::AsyncApi
+            | Route::Docs
+            | Route::Redoc
+            | Route::DocsFile => "GET, HEAD",
             Route::Topics => "GET, HEAD, POST",
             Route::Topic => "GET, HEAD, PUT, DELETE",
         }
     }
 
-    /// What stands in a path where this route's pattern has a name. `None` when the path is not of
-    /// this pattern.
-    pub fn topic_in(self, path: &str) -> Option<&str> {
-        let (front, back) = self.pattern().split_once(NAME)?;
+    /// Whether it is one of the documents that describe the interface: they are for everybody.
+    pub fn is_document(self) -> bool {
+        matches!(
+            self,
+            Route::OpenApi | Route::AsyncApi | Route::Docs | Route::Redoc | Route::DocsFile
+        )
+    }
+
+    /// What stands in a path where this route's pattern has a name, of a topic or a file. `None` when
+    /// the path is not of this pattern.
+    pub fn name_in(self, path: &str) -> Option<&str> {
+        let mut parts = PARTS.iter();
+        let (front, back) = parts.find_map(|part| self.pattern().split_once(part))?;
         let name = path.strip_prefix(front)?.strip_suffix(back)?;
         (!name.is_empty() && !name.contains('/')).then_some(name)
     }
 
+    fn is_in(self, offer: Offer) -> bool {
+        match self {
+            Route::WebSocketEcho => offer.echo,
+            route => offer.documents || !route.is_document(),
+        }
+    }
+
     fn is_at(self, path: &str) -> bool {
-        self.pattern() == path || self.topic_in(path).is_some()
+        self.pattern() == path || self.name_in(path).is_some()
     }
 
     fn has_method(self, method: Method<'_>) -> bool {
@@ -143,7 +193,12 @@ impl Route {
             | Route::Ready
             | Route::Metrics
             | Route::TopicTotals
-            | Route::TopicMessages => matches!(method, Method::Get | Method::Head),
+            | Route::TopicMessages
+            | Route::OpenApi
+            | Route::AsyncApi
+            | Route::Docs
+            | Route::Redoc
+            | Route::DocsFile => matches!(method, Method::Get | Method::Head),
             Route::Topics => matches!(method, Method::Get | Method::Head | Method::Post),
             Route::Topic => matches!(
                 method,
@@ -166,23 +221,22 @@ pub enum Routed {
     Redirect,
 }
 
-/// Finds the route of a request. `path` is percent-decoded; `echo` says whether
-/// [`Route::WebSocketEcho`] is enabled.
-pub fn find(path: &str, method: Method<'_>, echo: bool) -> Routed {
-    match named(path, echo) {
+/// Finds the route of a request among those that are offered. `path` is percent-decoded.
+pub fn find(path: &str, method: Method<'_>, offer: Offer) -> Routed {
+    match named(path, offer) {
         Some(route) if route.has_method(method) => Routed::Found(route),
         Some(route) => Routed::MethodNotAllowed(route),
-        None => match path.strip_suffix('/').and_then(|path| named(path, echo)) {
+        None => match path.strip_suffix('/').and_then(|path| named(path, offer)) {
             Some(_) => Routed::Redirect,
             None => Routed::NotFound,
         },
     }
 }
 
-fn named(path: &str, echo: bool) -> Option<Route> {
+fn named(path: &str, offer: Offer) -> Option<Route> {
     Route::ALL
         .into_iter()
-        .filter(|route| echo || *route != Route::WebSocketEcho)
+        .filter(|route| route.is_in(offer))
         .find(|route| route.is_at(path))
 }
 
@@ -190,8 +244,17 @@ fn named(path: &str, echo: bool) -> Option<Route> {
 mod tests {
     use super::*;
 
+    const ALL: Offer = Offer {
+        echo: true,
+        documents: true,
+    };
+    const LEAST: Offer = Offer {
+        echo: false,
+        documents: false,
+    };
+
     fn get(path: &str) -> Routed {
-        find(path, Method::Get, false)
+        find(path, Method::Get, LEAST)
     }
 
     #[test]
@@ -214,7 +277,7 @@ mod tests {
                 } else {
                     Routed::MethodNotAllowed(route)
                 };
-                assert_eq!(find(route.pattern(), method, true), expected);
+                assert_eq!(find(route.pattern(), method, ALL), expected);
             }
         }
     }
@@ -248,7 +311,7 @@ mod tests {
     #[test]
     fn one_slash_too_many_leads_back_whatever_the_method() {
         for method in [Method::Get, Method::Post, Method::Delete] {
-            let routed = find("/api/v1/messages/", method, false);
+            let routed = find("/api/v1/messages/", method, LEAST);
             assert_eq!(routed, Routed::Redirect);
         }
         for path in [
@@ -279,7 +342,7 @@ mod tests {
             ("/api/v1/topics", Route::Topics, None),
         ] {
             assert_eq!(get(path), Routed::Found(route), "{path}");
-            assert_eq!(route.topic_in(path), name, "{path}");
+            assert_eq!(route.name_in(path), name, "{path}");
         }
         for path in [
             "/api/v1/topics//",
@@ -297,8 +360,24 @@ mod tests {
         assert_eq!(get("/ws/echo"), Routed::NotFound);
         assert_eq!(get("/ws/echo/"), Routed::NotFound);
         assert_eq!(
-            find("/ws/echo", Method::Get, true),
+            find("/ws/echo", Method::Get, ALL),
             Routed::Found(Route::WebSocketEcho)
+        );
+    }
+
+    #[test]
+    fn documents_exist_only_where_they_are_offered() {
+        for route in Route::ALL.into_iter().filter(|it| it.is_document()) {
+            assert_eq!(get(route.pattern()), Routed::NotFound);
+            let found = find(route.pattern(), Method::Head, ALL);
+            assert_eq!(found, Routed::Found(route));
+        }
+        assert_eq!(find("/docs/", Method::Get, ALL), Routed::Redirect);
+        assert_eq!(Route::DocsFile.name_in("/docs/a.js"), Some("a.js"));
+        assert_eq!(
+            find("/docs/a/b", Method::Get, ALL),
+            Routed::NotFound,
+            "no folders"
         );
     }
 }

@@ -129,6 +129,8 @@ pub struct Config {
     /// [`PROXY_IDLE_MARGIN`].
     pub proxy_idle_timeout: Duration,
 
+    /// Whether the documents that describe the interface are served.
+    pub api_docs: bool,
     /// Idle time until the server pings; shorter than `ws_idle_timeout`.
     pub ws_ping_interval: Duration,
     /// Time without a sign of life after which a WebSocket connection is closed.

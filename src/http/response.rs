@@ -27,6 +27,8 @@ pub struct Response<'a> {
 pub enum ResponseBody<'a> {
     /// All of it, also when it is not to be sent: its length is told.
     Whole(&'a [u8]),
+    /// So many bytes, which somebody else sends behind the head.
+    Apart(usize),
     /// It follows in parts: in chunks (RFC 9112 section 7.1), or, for a client of HTTP/1.0, up to
     /// the end of the connection.
     Stream,
@@ -36,7 +38,16 @@ impl<'a> ResponseBody<'a> {
     fn bytes(self) -> &'a [u8] {
         match self {
             ResponseBody::Whole(bytes) => bytes,
-            ResponseBody::Stream => b"",
+            ResponseBody::Apart(_) | ResponseBody::Stream => b"",
+        }
+    }
+
+    /// How long it is, if that is known.
+    pub fn told_len(self) -> Option<usize> {
+        match self {
+            ResponseBody::Whole(bytes) => Some(bytes.len()),
+            ResponseBody::Apart(len) => Some(len),
+            ResponseBody::Stream => None,
         }
     }
 }
@@ -85,7 +96,7 @@ impl Response<'_> {
     fn has_body(&self) -> bool {
         match self.status {
             100..=199 | 204 => false,
-            304 => !self.body.bytes().is_empty(),
+            304 => self.body.told_len().is_some_and(|len| len > 0),
             _ => true,
         }
     }
@@ -94,15 +105,15 @@ impl Response<'_> {
         if let Some(content_type) = self.content_type {
             push_header("Content-Type", content_type, out);
         }
-        match (self.body, version) {
-            (ResponseBody::Whole(bytes), _) => {
+        match (self.body.told_len(), version) {
+            (Some(len), _) => {
                 out.extend_from_slice(b"\r\nContent-Length: ");
-                push_number(bytes.len() as u64, out);
+                push_number(len as u64, out);
             }
-            (ResponseBody::Stream, Version::Http11) => {
+            (None, Version::Http11) => {
                 push_header("Transfer-Encoding", "chunked", out);
             }
-            (ResponseBody::Stream, Version::Http10) => {}
+            (None, Version::Http10) => {}
         }
     }
 
@@ -228,6 +239,13 @@ mod tests {
             },
         );
         assert!(text.contains("Content-Length: 2\r\n") && text.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_body_that_comes_apart_has_its_length_told() {
+        let body = ResponseBody::Apart(1234);
+        let text = encode(Response { body, ..JSON }, CONTEXT);
+        assert!(text.contains("Content-Length: 1234\r\n") && text.ends_with("\r\n\r\n"));
     }
 
     #[test]

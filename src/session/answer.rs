@@ -33,6 +33,11 @@ enum Content<'a> {
         content_type: &'static str,
         bytes: &'a [u8],
     },
+    /// So many bytes follow, sent by the worker; they depend on the codings that the client takes.
+    Apart {
+        content_type: &'static str,
+        len: usize,
+    },
     /// What follows is appended by others.
     Stream {
         content_type: &'static str,
@@ -61,6 +66,15 @@ impl<'a> Answer<'a> {
             status,
             headers: SmallVec::new(),
             content,
+        }
+    }
+
+    /// The head of a body of so many bytes that is sent apart, in a coding that the client takes.
+    pub(super) fn apart(content_type: &'static str, len: usize) -> Answer<'a> {
+        Answer {
+            status: 200,
+            headers: SmallVec::new(),
+            content: Content::Apart { content_type, len },
         }
     }
 
@@ -195,6 +209,20 @@ pub(super) fn refusal(
     }
 }
 
+/// Every field stands once: what an answer varies by is one list.
+fn join_vary(fields: &mut Fields<'_>) {
+    let is_vary = |field: &&mut (&str, &str)| field.0 == "Vary";
+    let mut all = fields.iter_mut().filter(is_vary);
+    if let (Some(first), Some(_)) = (all.next(), all.next()) {
+        first.1 = "Accept-Encoding, Origin";
+        let mut seen = 0;
+        fields.retain(|(name, _)| {
+            seen += usize::from(*name == "Vary");
+            *name != "Vary" || seen == 1
+        });
+    }
+}
+
 fn encode(
     ticket: &Ticket,
     answer: &Answer<'_>,
@@ -225,6 +253,7 @@ fn encode(
         None if ctx.access.has_origins() => fields.push(("Vary", "Origin")),
         None => {}
     }
+    join_vary(&mut fields);
     let mut error_body = Vec::new();
     let whole = ResponseBody::Whole;
     let (content_type, body) = match &answer.content {
@@ -233,6 +262,7 @@ fn encode(
             content_type,
             bytes,
         } => (Some(*content_type), whole(bytes)),
+        Content::Apart { content_type, len } => (Some(*content_type), ResponseBody::Apart(*len)),
         Content::Stream { content_type } => (Some(*content_type), ResponseBody::Stream),
         Content::Error {
             code,
@@ -272,9 +302,9 @@ fn encode(
         error: answer.error_code(),
         duration_micros: ctx.now.monotonic_micros.saturating_sub(ticket.began_at),
         request_bytes: ticket.body_bytes,
-        response_bytes: match body {
-            ResponseBody::Whole(bytes) if !ticket.is_head => bytes.len() as u64,
-            ResponseBody::Whole(_) | ResponseBody::Stream => 0,
+        response_bytes: match body.told_len() {
+            Some(len) if !ticket.is_head => len as u64,
+            _ => 0,
         },
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::access::Gate;
 use crate::api::origin::AccessPolicy;
+use crate::api::route::Offer;
+use crate::documents::Documents;
 use crate::edge::TrustedProxies;
 use crate::http::HeadLimits;
 use crate::moment::{Moment, micros};
@@ -114,6 +116,8 @@ pub struct Context<'a> {
     pub proxies: &'a TrustedProxies,
     /// Which origins and hosts are served.
     pub access: &'a AccessPolicy,
+    /// What describes the interface; `None` where it is not served.
+    pub documents: Option<&'static Documents>,
     /// Where messages are counted.
     pub budget: &'static Budget,
     /// Room for one text at a time; empty between two uses.
@@ -129,6 +133,14 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Which routes there are.
+    pub(super) fn offer(&self) -> Offer {
+        Offer {
+            echo: self.limits.has_echo,
+            documents: self.documents.is_some(),
+        }
+    }
+
     /// The monotonic time that lies `span` microseconds ahead.
     pub(super) fn in_micros(&self, span: u64) -> u64 {
         self.now.monotonic_micros.saturating_add(span)

@@ -60,6 +60,13 @@ pub enum Effect {
     Renew(Rights),
     /// Unsubscribe, then call [`Session::unsubscribed`](super::Session::unsubscribed).
     Unsubscribe(Vec<TopicName>),
+    /// Send bytes that are there for good behind what was appended, and then perhaps end the connection.
+    Send {
+        /// They are not copied.
+        bytes: &'static [u8],
+        /// The connection ends behind them, for this reason.
+        last: Option<CloseReason>,
+    },
     /// End the connection when what was appended has been written.
     Close(CloseReason),
 }

@@ -17,6 +17,7 @@ mod closing;
 mod commands;
 mod context;
 mod credentials;
+mod document;
 mod effect;
 mod exchange;
 mod http;

@@ -3,11 +3,12 @@
 use super::access::{Redeemed, ShownTicket};
 use super::answer::Answer;
 use super::context::Context;
+use super::document::{self, Shown};
 use super::request::{Ticket, handler};
 use super::rights::{self, Entry, Rights, no_reading};
 use super::topics::{self, TopicsPlan};
 use crate::api::error::ErrorCode;
-use crate::api::origin::{CorsGrant, is_preflight};
+use crate::api::origin::{CorsGrant, Refusal, is_preflight};
 use crate::api::poll::PollRequest;
 use crate::api::publish::ValidationErrors;
 use crate::api::route::{self, Route, Routed};
@@ -38,6 +39,7 @@ pub(super) enum Plan {
     Ready,
     Metrics,
     Topics(Box<TopicsPlan>),
+    Document(Shown),
     /// The answer is known already; the body is read and ignored.
     Answer(Box<Answer<'static>>),
 }
@@ -79,13 +81,15 @@ impl Plan {
 pub(super) fn plan(head: &RequestHead<'_>, ticket: &mut Ticket, ctx: &mut Context<'_>) -> Plan {
     let path = percent_decode(head.path);
     let routed = path.as_deref().map_or(Routed::NotFound, |path| {
-        route::find(path, head.method, ctx.limits.has_echo)
+        route::find(path, head.method, ctx.offer())
     });
     if let Routed::Found(route) | Routed::MethodNotAllowed(route) = routed {
         ticket.handler = handler(Some(route));
     }
     match ctx.access.check(head.host, head.headers.first("origin")) {
         Ok(grant) => ticket.cors_origin = grant.map(|grant| grant.origin().into()),
+        // Whatever page it is that loads a document, its scripts cannot read the answer.
+        Err(Refusal::Origin) if is_document(routed) => {}
         Err(refusal) => return Plan::refuse(ErrorCode::Forbidden, refusal.to_string()),
     }
     if ctx.is_reserved && !is_for_operators(routed) {
@@ -123,7 +127,7 @@ pub(super) fn plan_redeemed(
     ctx: &Context<'_>,
 ) -> Plan {
     let path = percent_decode(head.path).unwrap_or_default();
-    let Routed::Found(route) = route::find(&path, head.method, ctx.limits.has_echo) else {
+    let Routed::Found(route) = route::find(&path, head.method, ctx.offer()) else {
         return Plan::error(ErrorCode::NotFound);
     };
     match rights::redeemed(said, route, head.method) {
@@ -166,6 +170,12 @@ fn plan_route(
         Route::Topics | Route::TopicTotals | Route::Topic | Route::TopicMessages => {
             topics::plan(route, head, path, rights)
         }
+        Route::OpenApi | Route::AsyncApi | Route::Docs | Route::Redoc | Route::DocsFile => {
+            match document::show(route, head, path, ctx) {
+                Some(shown) => Plan::Document(shown),
+                None => Plan::error(ErrorCode::NotFound),
+            }
+        }
     }
 }
 
@@ -207,7 +217,7 @@ fn plan_stream(head: &RequestHead<'_>, rights: &Rights) -> Plan {
 }
 
 /// A weight of zero: what has it is not acceptable (RFC 9110, section 12.4.2).
-fn refuses(parameter: &[u8]) -> bool {
+pub(super) fn refuses(parameter: &[u8]) -> bool {
     matches!(parameter, [b'q' | b'Q', b'=', b'0', rest @ ..] if rest.iter().all(|byte| b".0".contains(byte)))
 }
 
@@ -217,6 +227,10 @@ fn is_for_operators(routed: Routed) -> bool {
         routed,
         Routed::Found(Route::Health | Route::Ready | Route::Metrics)
     )
+}
+
+fn is_document(routed: Routed) -> bool {
+    matches!(routed, Routed::Found(route) if route.is_document())
 }
 
 fn upgrade(head: &RequestHead<'_>, is_echo: bool, ctx: &Context<'_>) -> Plan {

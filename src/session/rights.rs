@@ -77,7 +77,7 @@ pub(super) fn authorize(
     let is_open = match route {
         Route::Health | Route::Ready => true,
         Route::Metrics => !ctx.limits.guards_metrics,
-        _ => false,
+        route => route.is_document(),
     };
     let now = ctx.now.wall_micros / 1_000_000;
     let takes_query = ctx.limits.takes_query_tokens;
@@ -135,6 +135,9 @@ fn reaches(grant: &Grant, route: Route, method: Method<'_>) -> bool {
         (Route::Topic, Method::Delete) => grant.is_admin(),
         (Route::PollStats | Route::TopicTotals | Route::Metrics, _) => grant.may_read_all(),
         (Route::Health | Route::Ready | Route::Revocations, _) => true,
+        (Route::OpenApi | Route::AsyncApi | Route::Docs | Route::Redoc | Route::DocsFile, _) => {
+            true
+        }
         (
             Route::WebSocket
             | Route::WebSocketEcho

@@ -95,7 +95,7 @@ fn ask(
 ) -> Result<TopicsPlan, Box<Answer<'static>>> {
     // A name that no topic can have is not found, like any that no topic has.
     let name = || {
-        let name = route.topic_in(path).map(TopicName::parse);
+        let name = route.name_in(path).map(TopicName::parse);
         let name = name.and_then(Result::ok);
         let name = name.ok_or_else(|| Box::new(not_found()))?;
         // Before it is known whether there is such a topic: that is none of a stranger's business.

@@ -59,6 +59,29 @@ impl Worker {
         self.answers = answers;
     }
 
+    /// Sends bytes that are there for good behind what was answered. The socket takes them when the connection
+    /// is flushed; until it has, the connection is not read.
+    pub(super) fn send_apart(
+        &mut self,
+        key: ConnectionKey,
+        bytes: &'static [u8],
+        last: Option<CloseReason>,
+    ) {
+        // Their head is among the answers of this iteration.
+        self.ring_peers();
+        self.send_answers();
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        if !connection.marks.is_doomed {
+            connection.queue_fixed(bytes, self.now.monotonic_micros);
+            self.touch(key);
+        }
+        if let Some(reason) = last {
+            self.begin_close(key, reason);
+        }
+    }
+
     fn send_answer(&mut self, key: ConnectionKey, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(key) else {
             return;

@@ -155,7 +155,7 @@ impl Connection {
 
     /// Whether so many answers wait, or so much behind a poll, that the peer is not to be read.
     pub(super) fn is_paused(&self) -> bool {
-        self.answer_bytes() > ANSWER_BYTES_MAX
+        self.answer_bytes() + self.fixed_bytes() > ANSWER_BYTES_MAX
             || (self.holds_much_input() && self.session.is_polling())
     }
 
@@ -170,7 +170,7 @@ impl Connection {
         matches!(self.session, Session::Closing(_)) && !self.marks.is_write_closed
     }
 
-    /// All bytes that wait.
+    /// All bytes that wait, but for those that are there for good.
     pub(super) fn outbox_bytes(&self) -> usize {
         self.message_bytes() + self.answer_bytes()
     }
@@ -179,6 +179,12 @@ impl Connection {
         self.outbox
             .as_ref()
             .map_or(0, |waiting| waiting.outbox.answer_bytes())
+    }
+
+    fn fixed_bytes(&self) -> usize {
+        self.outbox
+            .as_ref()
+            .map_or(0, |waiting| waiting.outbox.fixed_bytes())
     }
 
     /// Bytes that it owns alone.
@@ -210,6 +216,11 @@ impl Connection {
         if !bytes.is_empty() {
             self.waiting(now_micros).push_answer(bytes, 0);
         }
+    }
+
+    /// Queues bytes that are there for good; the connection is to be flushed.
+    pub(super) fn queue_fixed(&mut self, bytes: &'static [u8], now_micros: u64) {
+        self.waiting(now_micros).push_fixed(bytes);
     }
 
     /// Queues the word that messages cannot be delivered; the connection is to be flushed.

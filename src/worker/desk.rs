@@ -81,6 +81,7 @@ impl Desk {
             peer: None,
             proxies: &shared.proxies,
             access: &shared.access,
+            documents: shared.documents,
             budget: shared.store.budget(),
             scratch: &mut self.scratch,
             random: &mut self.random,

@@ -24,6 +24,7 @@ pub(super) struct Outbox {
     front_sent: usize,
     message_bytes: usize,
     answer_bytes: usize,
+    fixed_bytes: usize,
     /// What is held around messages, which nobody shares.
     wrapping_bytes: usize,
 }
@@ -36,6 +37,8 @@ enum Chunk {
     /// One of which the peer gets the compressed frame.
     Compressed(Message),
     Answer(Box<[u8]>),
+    /// Bytes that are there for good, so that nobody counts them but for their peer to be waited for.
+    Fixed(&'static [u8]),
 }
 
 impl Chunk {
@@ -45,6 +48,7 @@ impl Chunk {
             Chunk::Compressed(message) => compressed(message).len(),
             Chunk::Wrapped(wrapping) => wrapping.len(),
             Chunk::Answer(bytes) => bytes.len(),
+            Chunk::Fixed(bytes) => bytes.len(),
         }
     }
 
@@ -54,6 +58,7 @@ impl Chunk {
             Chunk::Compressed(message) => SmallVec::from_slice(&[compressed(message)]),
             Chunk::Wrapped(wrapping) => SmallVec::from(wrapping.slices()),
             Chunk::Answer(bytes) => SmallVec::from_slice(&[&bytes[..]]),
+            Chunk::Fixed(bytes) => SmallVec::from_slice(&[*bytes]),
         }
     }
 }
@@ -86,6 +91,11 @@ impl Outbox {
     /// Bytes of answers, in full also while one is partly sent.
     pub(super) fn answer_bytes(&self) -> usize {
         self.answer_bytes
+    }
+
+    /// Bytes that are there for good, in full also while they are partly sent.
+    pub(super) fn fixed_bytes(&self) -> usize {
+        self.fixed_bytes
     }
 
     /// Bytes that no other outbox shares.
@@ -132,6 +142,14 @@ impl Outbox {
         }
     }
 
+    /// Queues bytes that are there for good.
+    pub(super) fn push_fixed(&mut self, bytes: &'static [u8]) {
+        if !bytes.is_empty() {
+            self.fixed_bytes += bytes.len();
+            self.chunks.push_back(Chunk::Fixed(bytes));
+        }
+    }
+
     /// Forgets everything but what must be finished: a frame that the socket has taken a part of.
     pub(super) fn drop_unstarted(&mut self) {
         let keep = usize::from(self.front_sent > 0);
@@ -149,6 +167,7 @@ impl Outbox {
                 self.wrapping_bytes -= wrapping.own_bytes();
             }
             Chunk::Answer(_) => self.answer_bytes -= len,
+            Chunk::Fixed(_) => self.fixed_bytes -= len,
         }
     }
 
@@ -239,6 +258,22 @@ mod tests {
         };
         assert!(outbox.flush(&mut socket).unwrap().is_empty);
         assert_eq!(socket.taken, b"er closed");
+    }
+
+    #[test]
+    fn bytes_that_are_there_for_good_keep_their_place_and_cost_nothing() {
+        let mut outbox = Outbox::default();
+        outbox.push_answer(b"head ", 0);
+        outbox.push_fixed(b"document");
+        outbox.push_answer(b" next", 0);
+        assert_eq!((outbox.private_bytes(), outbox.fixed_bytes()), (10, 8));
+        let mut socket = Socket {
+            takes: vec![usize::MAX, usize::MAX, 4, 7, 3],
+            taken: Vec::new(),
+        };
+        assert!(outbox.flush(&mut socket).unwrap().is_empty);
+        assert_eq!(socket.taken, b"head document next");
+        assert_eq!((outbox.private_bytes(), outbox.fixed_bytes()), (0, 0));
     }
 
     proptest! {

@@ -363,11 +363,10 @@ impl Worker {
 
     /// Whether a connection has been answered so much that it has to take some of it first.
     fn must_listen(&mut self, key: ConnectionKey) -> bool {
-        if self.answers.bytes_of_last() <= ANSWER_BYTES_MAX {
-            return false;
+        if self.answers.bytes_of_last() > ANSWER_BYTES_MAX {
+            self.ring_peers();
+            self.send_answers();
         }
-        self.ring_peers();
-        self.send_answers();
         self.connections.get(key).is_some_and(Connection::is_paused)
     }
 

@@ -78,6 +78,10 @@ impl Worker {
                 self.nack(key, &message_id, delay);
                 false
             }
+            Effect::Send { bytes, last } => {
+                self.send_apart(key, bytes, last);
+                false
+            }
             Effect::Close(reason) => {
                 self.begin_close(key, reason);
                 false

@@ -7,6 +7,7 @@ use crate::access::Authority;
 use crate::api::origin::AccessPolicy;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::documents::Documents;
 use crate::edge::TrustedProxies;
 use crate::fanout::Doorbell;
 use crate::idempotency::Idempotency;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub proxies: TrustedProxies,
     /// Which origins and hosts are served.
     pub access: AccessPolicy,
+    /// What describes the interface; `None` where it is not served.
+    pub documents: Option<&'static Documents>,
     /// All messages.
     pub store: Arc<TopicStore>,
     /// Where messages go whose deliveries are used up; without it they are dropped.

@@ -64,7 +64,7 @@ impl Reports {
 /// A headless browser. Dropping it ends it.
 pub struct Browser {
     child: Child,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl Browser {
@@ -74,6 +74,15 @@ impl Browser {
     ///
     /// When none is installed.
     pub fn open(url: &str) -> Browser {
+        Browser::open_with(&[], url)
+    }
+
+    /// Starts it with a page and with more switches.
+    ///
+    /// # Panics
+    ///
+    /// When none is installed.
+    pub fn open_with(more: &[&str], url: &str) -> Browser {
         let profile = tempfile::tempdir().expect("a directory can be made");
         let switches = [
             "--headless",
@@ -91,7 +100,7 @@ impl Browser {
         let names = ["chromium", "chromium-browser", "google-chrome"];
         let mut started = names.iter().filter_map(|name| {
             let mut command = Command::new(name);
-            command.args(switches).arg(url);
+            command.args(switches).args(more).arg(url);
             let directory = format!("--user-data-dir={}", profile.path().display());
             command.arg(directory).stdin(Stdio::null());
             command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -100,10 +109,12 @@ impl Browser {
         let child = started
             .next()
             .expect("a browser is needed: the Debian package chromium");
-        Browser {
-            child,
-            _profile: profile,
-        }
+        Browser { child, profile }
+    }
+
+    /// What a file of its profile says.
+    pub fn file(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.profile.path().join(name)).ok()
     }
 }
 

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::DEADLINE;
-use crate::secrets;
+use crate::{DEADLINE, contract, secrets};
 
 /// One connection.
 pub struct Http {
@@ -114,11 +113,13 @@ impl Http {
     ) -> Response {
         let bytes = self.encode(method, path, headers, body);
         self.send(bytes);
-        if method == "HEAD" {
+        let response = if method == "HEAD" {
             self.read_response_to_head()
         } else {
             self.read_response()
-        }
+        };
+        contract::check(method, path, &response);
+        response
     }
 
     /// GET on this connection.

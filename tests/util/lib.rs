@@ -8,6 +8,8 @@ pub mod browser;
 pub mod checker;
 pub mod command;
 pub mod consumer;
+pub mod contract;
+pub mod devtools;
 pub mod event_stream;
 pub mod everywhere;
 pub mod http;

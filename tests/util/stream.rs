@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::event_stream::{EventParser, Said, StreamEvent};
 use crate::link::{Filled, Link};
-use crate::{DEADLINE, Response};
+use crate::{DEADLINE, Response, contract};
 
 /// One stream, read as it comes.
 pub struct Stream {
@@ -151,6 +151,11 @@ impl Stream {
         loop {
             self.decode();
             if let Some(item) = self.items.pop_front() {
+                match &item {
+                    Item::Event(event) => contract::check_message("stream", &event.data),
+                    Item::Line(line) => contract::check_message("stream", line),
+                    _ => {}
+                }
                 return item;
             }
             if matches!(self.body, Body::Ended) {

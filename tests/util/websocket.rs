@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tungstenite::{Error, Message, WebSocket};
 
-use crate::DEADLINE;
+use crate::{DEADLINE, contract};
 
 /// One WebSocket connection. Pings are answered by tungstenite while something is read.
 pub struct Client {
@@ -147,7 +147,10 @@ impl Client {
             let set = self.socket.get_ref().set_read_timeout(Some(remaining));
             set.expect("the timeout is not zero");
             match self.socket.read() {
-                Ok(Message::Text(text)) => return Event::Text(text.to_string()),
+                Ok(Message::Text(text)) => {
+                    contract::check_message("send", &text);
+                    return Event::Text(text.to_string());
+                }
                 Ok(Message::Close(frame)) => return Event::Close(frame.map(|f| f.code.into())),
                 Ok(Message::Binary(_)) => panic!("the server never sends binary"),
                 Ok(_) => {}

@@ -20,6 +20,17 @@ pub enum CommandErrorCode {
 }
 
 impl CommandErrorCode {
+    /// All of them.
+    pub const ALL: [CommandErrorCode; 7] = [
+        CommandErrorCode::Subscription,
+        CommandErrorCode::UnknownMessageType,
+        CommandErrorCode::Processing,
+        CommandErrorCode::Unauthorized,
+        CommandErrorCode::Forbidden,
+        CommandErrorCode::RateLimit,
+        CommandErrorCode::LimitExceeded,
+    ];
+
     /// The code as text.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -14,6 +14,13 @@ pub enum AckError {
 }
 
 impl AckError {
+    /// All of them.
+    pub const ALL: [AckError; 3] = [
+        AckError::NotPending,
+        AckError::Reassigned,
+        AckError::Unknown,
+    ];
+
     /// The error as text.
     pub fn as_str(self) -> &'static str {
         match self {

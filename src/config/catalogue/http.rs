@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::table::{About, Fixed, Group};
+use super::super::table::{About, Fixed, Group, Plain, Shape};
 use super::super::value::{Count, Size};
 use super::{HEADERS_LIMIT, KIB, MIB, TIMEOUT_MAX, TIMEOUT_MIN};
 
@@ -85,6 +85,17 @@ pub(crate) const PIPELINE_MAX: Fixed<Count> = Fixed::new(
     Count(1),
     Count(1_024),
 );
+
+pub(crate) const API_DOCS: Plain = Plain {
+    about: About::new(
+        "api-docs",
+        Group::Http,
+        "SWITCH",
+        "Serve /docs, /redoc, /openapi.json and /asyncapi.json, to everybody",
+    )
+    .shape(Shape::Switch),
+    default: "on",
+};
 
 /// Off: what stands in front of the server is not known here.
 pub(crate) const PROXY_IDLE_TIMEOUT: Fixed<Duration> = Fixed::new(

@@ -49,7 +49,7 @@ const _: () = assert!(10 + 255 * 4 + 34 + 27 + 87 <= ENVELOPE_BYTES_MAX);
 const _: () = assert!(WORKERS_MAX <= u64::BITS as usize);
 
 /// Every setting, in the order of `--help` and docs/SETTINGS.md.
-pub(crate) static SETTINGS: [&dyn Declared; 87] = [
+pub(crate) static SETTINGS: [&dyn Declared; 88] = [
     &HOST,
     &PORT,
     &UNIX_SOCKET,
@@ -115,6 +115,7 @@ pub(crate) static SETTINGS: [&dyn Declared; 87] = [
     &TARGET_BYTES_MAX,
     &PIPELINE_MAX,
     &PROXY_IDLE_TIMEOUT,
+    &API_DOCS,
     &WS_PING_INTERVAL,
     &WS_IDLE_TIMEOUT,
     &LAG_TIMEOUT,

@@ -61,6 +61,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.dead_letter_topic, None);
     assert_eq!(config.valkey, None);
     assert_eq!(config.proxy_idle_timeout, Duration::ZERO);
+    assert!(config.api_docs);
     assert_eq!(config.head_timeout, Duration::from_secs(10));
     assert_eq!(config.body_timeout, Duration::from_secs(30));
     assert_eq!(config.keep_alive_timeout, Duration::from_secs(75));
@@ -167,6 +168,7 @@ fn every_setting_is_read() {
         ("target-bytes-max", "64", "target_bytes_max: 64,"),
         ("pipeline-max", "1", "pipeline_max: 1,"),
         ("proxy-idle-timeout", "6", "proxy_idle_timeout: 6s"),
+        ("api-docs", "off", "api_docs: false"),
         ("ws-ping-interval", "1", "ws_ping_interval: 1s"),
         ("ws-idle-timeout", "21", "ws_idle_timeout: 21s"),
         ("lag-timeout", "1", "lag_timeout: 1s"),

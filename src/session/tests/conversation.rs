@@ -8,6 +8,7 @@ use super::pulsar_proxy::api::delivery;
 use super::pulsar_proxy::api::origin::AccessPolicy;
 use super::pulsar_proxy::api::publish::parse_one;
 use super::pulsar_proxy::api::reply::{AckError, Resume};
+use super::pulsar_proxy::documents::{Description, Documents};
 use super::pulsar_proxy::edge::TrustedProxies;
 use super::pulsar_proxy::http::HeadLimits;
 use super::pulsar_proxy::moment::Moment;
@@ -60,6 +61,14 @@ pub(super) const LIMITS: SessionLimits = SessionLimits {
 thread_local! {
     /// A budget is never freed, so the conversations of a thread, millions when fuzzing, share one.
     static BUDGET: &'static Budget = Budget::new(1 << 24);
+    static DOCUMENTS: &'static Documents = Documents::new(&Description {
+        title: "Conversation",
+        version: "0",
+        has_echo: true,
+        asks_for_credentials: false,
+        takes_query_tokens: false,
+        guards_metrics: false,
+    });
 }
 
 /// A topic, where its subscription starts, and what it misses.
@@ -290,6 +299,7 @@ impl Conversation {
             peer: None,
             proxies: &self.proxies,
             access: &self.access,
+            documents: Some(DOCUMENTS.with(|it| *it)),
             budget: self.store.budget(),
             scratch: &mut self.scratch,
             random: &mut self.random,
@@ -378,6 +388,13 @@ impl Conversation {
                     .all(|it| rights.may_read(&it.name));
                 assert!(covers, "no test renews with less");
                 self.event(|session, ctx, out| session.renewed(rights, ctx, out));
+                Turn::default()
+            }
+            Effect::Send { bytes, last } => {
+                self.output.extend_from_slice(bytes);
+                if let Some(reason) = last {
+                    self.close(reason);
+                }
                 Turn::default()
             }
             Effect::Close(reason) => {
