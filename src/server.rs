@@ -1,5 +1,6 @@
 //! Starting and stopping: who talks to whom, in one place.
 
+mod describe;
 mod listen;
 mod reload;
 mod supervisor;
@@ -21,7 +22,6 @@ use signal_hook::iterator::Signals;
 use crate::api::origin::AccessPolicy;
 use crate::clock::Clock;
 use crate::config::{AllowedHosts, Config, ConfigError, HTTP_CONNECTIONS_RESERVED};
-use crate::documents::{Description, Documents};
 use crate::edge::TrustedProxies;
 use crate::fanout::{self, mailbox};
 use crate::idempotency::Idempotency;
@@ -430,25 +430,13 @@ fn build_shared(
             config.http_connections_max,
             HTTP_CONNECTIONS_RESERVED,
         ),
-        documents: config.api_docs.then(|| documents(&config)),
+        documents: describe::documents(&config),
         dead_letter_topic,
         idempotency: Idempotency::new(config.idempotency_bytes_max),
         lifecycle: Lifecycle::new(states.len()),
         clock,
         workers: states,
         config,
-    })
-}
-
-/// What describes the interface: it lasts as long as the process.
-fn documents(config: &Config) -> &'static Documents {
-    Documents::new(&Description {
-        title: &config.app_name,
-        version: env!("CARGO_PKG_VERSION"),
-        has_echo: config.ws_echo,
-        asks_for_credentials: config.access.asks_for_credentials(),
-        takes_query_tokens: config.access.allow_query_token,
-        guards_metrics: config.access.metrics_auth,
     })
 }
 

@@ -13,7 +13,6 @@ use super::access::{self, Redeemed, Redemption};
 use super::answer::{Answer, answer, refusal};
 use super::charging::charge;
 use super::context::{Context, RESERVED_TIMEOUT};
-use super::document;
 use super::plan::{Plan, plan, plan_redeemed};
 use super::poll::Poll;
 use super::publish;
@@ -382,7 +381,7 @@ impl Http {
                 };
                 Turn::effect(Effect::Stream(Box::new(opening)))
             }
-            Plan::Document(shown) => document::answer_with(&ticket, &shown, ctx, out),
+            Plan::Document(shown) => super::document::answer_with(&ticket, &shown, ctx, out),
             Plan::Health => health(&ticket, ctx, out),
             Plan::Answer(planned) => answer(&ticket, &planned, ctx, out),
         };
