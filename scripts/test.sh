@@ -68,4 +68,7 @@ scripts/examples.sh
 step "the relay client's package, unchanged"
 scripts/relay-client.sh
 
+step "the server and its own description"
+scripts/schemathesis.sh
+
 step "all passed"
