@@ -74,14 +74,14 @@ fn flags_that_are_named_exist() {
 /// All Markdown files for readers, by their path from the root.
 fn documents() -> BTreeMap<PathBuf, String> {
     let mut paths = vec![PathBuf::from("README.md"), PathBuf::from("CHANGELOG.md")];
-    for entry in fs::read_dir(root().join("docs")).unwrap() {
-        let name = entry.unwrap().file_name();
+    for entry in fs::read_dir(root().join("docs")).expect("there are documents") {
+        let name = entry.expect("docs/ can be read").file_name();
         if Path::new(&name).extension().is_some_and(|it| it == "md") {
             paths.push(Path::new("docs").join(name));
         }
     }
     let read = |path: PathBuf| {
-        let text = fs::read_to_string(root().join(&path)).unwrap();
+        let text = fs::read_to_string(root().join(&path)).expect("documents are text");
         (path, text)
     };
     paths.into_iter().map(read).collect()
@@ -168,11 +168,13 @@ fn known_flags() -> BTreeSet<String> {
     for place in FLAGS_OF_TOOLS {
         let place = root().join(place);
         let files = match fs::read_dir(&place) {
-            Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
+            Ok(entries) => entries
+                .map(|entry| entry.expect("scripts/ can be read").path())
+                .collect(),
             Err(_) => vec![place],
         };
         for file in files.iter().filter(|file| file.is_file()) {
-            let text = fs::read_to_string(file).unwrap();
+            let text = fs::read_to_string(file).expect("tools are text");
             flags.extend(flags_of(&text));
             flags.extend(clap_fields(&text));
         }
@@ -196,9 +198,9 @@ fn help(command: &mut Vec<String>, flags: &mut BTreeSet<String>) {
         .arg("--help")
         .env_clear()
         .output()
-        .unwrap();
+        .expect("the program starts");
     assert!(output.status.success(), "{command:?} --help");
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).expect("help is text");
     flags.extend(flags_of(&text));
     let behind = text.split("Commands:\n").nth(1).unwrap_or_default();
     for line in behind.lines().take_while(|line| line.starts_with("  ")) {
