@@ -45,7 +45,7 @@ impl Body {
     pub(super) fn packed(content_type: &'static str, source: &'static [u8]) -> Body {
         Body {
             content_type,
-            tag: tag(source),
+            tag: packed_tag(source),
             plain: OnceLock::new(),
             packed: OnceLock::new(),
             source,
@@ -85,6 +85,13 @@ fn tag(bytes: &[u8]) -> String {
         .take(12)
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// gzip ends with a checksum and the length of what is packed (RFC 1952 section 2.3.1), which tell versions of
+/// a file apart.
+fn packed_tag(source: &[u8]) -> String {
+    let end = &source[source.len().saturating_sub(8)..];
+    end.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn pack(bytes: &[u8]) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! The documents that describe the interface: OpenAPI for HTTP, AsyncAPI for WebSocket and stream, and
-//! the pages that show them. They are made once, when the server starts, from the table of routes and
-//! the bounds of the code; sessions hand out references to them. No files, no sockets.
+//! the pages that show them. They are made once, when they are first asked for, from the table of routes
+//! and the bounds of the code; sessions hand out references to them. No files, no sockets.
 //!
 //! That the schemas are what is really sent is proven by the tests: `tests/util` holds each answer and
 //! message that any test sees against them.
@@ -14,6 +14,8 @@ mod parameters;
 mod replies;
 mod schemas;
 mod topics;
+
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -97,22 +99,31 @@ impl Description<'_> {
 /// All documents.
 #[derive(Debug)]
 pub struct Documents {
-    openapi: Body,
-    asyncapi: Body,
+    description: Description<'static>,
+    openapi: OnceLock<Body>,
+    asyncapi: OnceLock<Body>,
     swagger: Body,
     redoc: Body,
     files: Vec<(&'static str, Body)>,
 }
 
 impl Documents {
-    /// Makes them. They are never freed: answers refer to them while they are written.
+    /// All of a server, which are never freed: answers refer to them while they are written. The large ones are
+    /// made when they are asked for: a server starts at once.
     pub fn new(description: &Description<'_>) -> &'static Documents {
+        let title = Box::leak(Box::from(description.title));
+        let version = Box::leak(Box::from(description.version));
         let packed = PACKED.map(|(name, kind, bytes)| (name, Body::packed(kind, bytes)));
         let plain = PLAIN.map(|(name, kind, text)| (name, Body::plain(kind, text.into())));
         let page = |text: &str| Body::plain(HTML, text.into());
         let documents = Documents {
-            openapi: Body::plain(JSON, description.openapi().to_string()),
-            asyncapi: Body::plain(JSON, description.asyncapi().to_string()),
+            description: Description {
+                title,
+                version,
+                ..*description
+            },
+            openapi: OnceLock::new(),
+            asyncapi: OnceLock::new(),
             swagger: page(include_str!("../../assets/docs/swagger.html")),
             redoc: page(include_str!("../../assets/docs/redoc.html")),
             files: packed.into_iter().chain(plain).collect(),
@@ -123,8 +134,14 @@ impl Documents {
     /// The one at a route and a percent-decoded path.
     pub fn at(&'static self, route: Route, path: &str) -> Option<&'static Body> {
         match route {
-            Route::OpenApi => Some(&self.openapi),
-            Route::AsyncApi => Some(&self.asyncapi),
+            Route::OpenApi => {
+                let make = || Body::plain(JSON, self.description.openapi().to_string());
+                Some(self.openapi.get_or_init(make))
+            }
+            Route::AsyncApi => {
+                let make = || Body::plain(JSON, self.description.asyncapi().to_string());
+                Some(self.asyncapi.get_or_init(make))
+            }
             Route::Docs => Some(&self.swagger),
             Route::Redoc => Some(&self.redoc),
             Route::DocsFile => {

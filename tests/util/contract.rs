@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, OnceLock};
 
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
@@ -24,7 +25,34 @@ static ASYNCAPI: LazyLock<AsyncApi> = LazyLock::new(AsyncApi::read);
 static SEEN: AtomicUsize = AtomicUsize::new(0);
 
 /// One operation, by the statuses that it answers.
-type Answers = BTreeMap<u16, Option<Validator>>;
+type Answers = BTreeMap<u16, Option<Checked>>;
+
+/// A schema, made a validator when it is first needed: that takes time, and a test needs few.
+struct Checked {
+    document: Arc<Value>,
+    schema: Value,
+    validator: OnceLock<Validator>,
+}
+
+impl Checked {
+    fn new(document: &Arc<Value>, schema: &Value) -> Checked {
+        Checked {
+            document: Arc::clone(document),
+            schema: schema.clone(),
+            validator: OnceLock::new(),
+        }
+    }
+
+    fn complaint(&self, value: &Value) -> Option<String> {
+        let compiled = || compile(&self.document, &self.schema);
+        let error = self
+            .validator
+            .get_or_init(compiled)
+            .iter_errors(value)
+            .next()?;
+        Some(format!("{error} at {}", error.instance_path()))
+    }
+}
 
 struct OpenApi {
     /// The parts of each path, and its methods.
@@ -33,7 +61,7 @@ struct OpenApi {
 
 struct AsyncApi {
     /// By channel and direction, then by type.
-    messages: BTreeMap<&'static str, BTreeMap<String, Validator>>,
+    messages: BTreeMap<&'static str, BTreeMap<String, Checked>>,
 }
 
 /// What is wrong with the answer to a request, if the path is described and something is.
@@ -58,7 +86,7 @@ pub fn wrong_with(method: &str, target: &str, response: &Response) -> Option<Str
         return Some("the body is described as JSON".to_owned());
     }
     let body = serde_json::from_slice(&response.body).ok()?;
-    complaint(validator, &body)
+    validator.complaint(&body)
 }
 
 /// Checks the answer to a request.
@@ -89,22 +117,15 @@ pub fn check_message(operation: &str, text: &str) {
 
 /// What is wrong with a message: of a client (`receive`), or of the server (`send`, `stream`).
 pub fn wrong_with_message(operation: &str, text: &str) -> Option<String> {
-    let Ok(message) = serde_json::from_str::<Value>(text) else {
-        return Some("it is no JSON".to_owned());
-    };
+    // Payloads may be deeper, and have other numbers and surrogates, than serde_json reads.
+    let message = serde_json::from_str::<Value>(text).ok()?;
     // The first message of a client may leave it out.
     let kind = message["type"].as_str();
     let kind = kind.or((operation == "receive").then_some("subscribe"))?;
     match ASYNCAPI.messages[operation].get(kind) {
-        Some(validator) => complaint(validator, &with_type(&message, kind)),
+        Some(validator) => validator.complaint(&with_type(&message, kind)),
         None => Some(format!("there is no message of type {kind}")),
     }
-}
-
-/// The types of the messages that are described for an operation of `asyncapi.json`.
-pub fn described(operation: &str) -> Vec<&'static str> {
-    let messages = &ASYNCAPI.messages[operation];
-    messages.keys().map(String::as_str).collect()
 }
 
 fn with_type(message: &Value, kind: &str) -> Value {
@@ -120,14 +141,9 @@ fn is_looked_at() -> bool {
     seen < ALL_OF_FIRST || seen.is_multiple_of(SAMPLE)
 }
 
-fn complaint(validator: &Validator, value: &Value) -> Option<String> {
-    let error = validator.iter_errors(value).next()?;
-    Some(format!("{error} at {}", error.instance_path()))
-}
-
 impl OpenApi {
     fn read() -> OpenApi {
-        let document = read("openapi.json");
+        let document = Arc::new(read("openapi.json"));
         let mut paths = Vec::new();
         for (path, item) in members(&document["paths"]) {
             let mut methods = BTreeMap::new();
@@ -136,7 +152,7 @@ impl OpenApi {
                 for (status, answer) in members(&operation["responses"]) {
                     let answer = resolved(&document, answer);
                     let schema = answer.pointer("/content/application~1json/schema");
-                    let validator = schema.map(|it| compile(&document, it));
+                    let validator = schema.map(|it| Checked::new(&document, it));
                     let status = status.parse().expect("statuses are numbers");
                     answers.insert(status, validator);
                 }
@@ -166,7 +182,7 @@ impl OpenApi {
 
 impl AsyncApi {
     fn read() -> AsyncApi {
-        let document = read("asyncapi.json");
+        let document = Arc::new(read("asyncapi.json"));
         let messages = ["receive", "send", "stream"].map(|operation| {
             let listed = &document["operations"][operation]["messages"];
             let listed = listed.as_array().expect("messages are a list").iter();
@@ -179,7 +195,7 @@ impl AsyncApi {
                     // What is not known is ignored.
                     schema["additionalProperties"] = true.into();
                 }
-                (name.to_owned(), compile(&document, &schema))
+                (name.to_owned(), Checked::new(&document, &schema))
             });
             (operation, validators.collect())
         });
