@@ -94,7 +94,7 @@ impl Route {
     ];
 
     /// The path, as metrics label it; with `{name}` where the name of a topic stands, and `{file}` where that of a file does.
-    pub fn pattern(self) -> &'static str {
+    pub const fn pattern(self) -> &'static str {
         match self {
             Route::PublishOne => "/api/v1/messages",
             Route::PublishBulk => "/api/v1/messages/bulk",

@@ -1,25 +1,17 @@
 //! The values that labels can have: fixed tables, so that no peer can grow the metrics.
 
-/// Route patterns, and `none` for what matched no route. What is not listed counts as `none`.
-pub(super) const HANDLERS: [&str; 17] = [
-    "/api/v1/messages",
-    "/api/v1/messages/bulk",
-    "/ws",
-    "/ws/echo",
-    "/api/v1/poll",
-    "/messages/poll",
-    "/messages/poll/stats",
-    "/api/v1/stream",
-    "/api/v1/ack",
-    "/health",
-    "/ready",
-    "/metrics",
-    "/api/v1/topics",
-    "/api/v1/topics/stats",
-    "/api/v1/topics/{name}",
-    "/api/v1/topics/{name}/messages",
-    "none",
-];
+use crate::api::route::Route;
+
+/// Patterns of all routes, and `none` for what matched no route.
+pub(super) const HANDLERS: [&str; Route::ALL.len() + 1] = {
+    let mut handlers = ["none"; Route::ALL.len() + 1];
+    let mut at = 0;
+    while at < Route::ALL.len() {
+        handlers[at] = Route::ALL[at].pattern();
+        at += 1;
+    }
+    handlers
+};
 
 /// Methods, and `OTHER` for unknown ones. What is not listed counts as `OTHER`.
 pub(super) const METHODS: [&str; 8] = [
