@@ -144,6 +144,8 @@ impl<'r, 'o> Conversation<'r, 'o> {
         let message = match self.socket.read() {
             Ok(message) => message,
             Err(Error::Io(error)) if is_timeout(error.kind()) => return self.silence(),
+            // A signal, perhaps one that ends the command: the next step knows by then, or is ended by it.
+            Err(Error::Io(error)) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(broken(&error)),
         };
         self.is_pinged = false;
