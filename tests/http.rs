@@ -204,8 +204,9 @@ fn unknown_paths_are_404() {
         "/api/v1/acks",
         "/api/v1/streams",
         "/messages/polls",
-        "/docs",
-        "/openapi.json",
+        "/Docs",
+        "/docs/nothing",
+        "/openapi.yaml",
         "/auth/login",
         "/console",
     ] {

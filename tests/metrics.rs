@@ -285,7 +285,7 @@ fn a_stranger_cannot_grow_the_series() {
 
 #[test]
 fn a_topic_that_is_freed_gives_its_place_back() {
-    let flags = ["--metrics-topics-max", "1", "--hot-tier-retention", "1s"];
+    let flags = ["--metrics-topics-max", "1", "--hot-tier-retention", "3s"];
     let server = Server::start(&flags);
     server.publish("first", &json!({}));
     let received = "proxy_messages_received_total";
