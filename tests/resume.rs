@@ -1,7 +1,9 @@
 //! Resuming is honest: every transport says where it begins, whether that is where the client was,
 //! and what is lost.
 
-use serde_json::json;
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 use test_util::poll::{check, list, text};
 use test_util::told::{assert_epoch_changed, everywhere};
 use test_util::{Client, Server, Stream, with_workers};
@@ -158,6 +160,38 @@ fn a_gap_is_not_told_again_behind_the_place_that_came_with_it() {
             json!({"a": true})
         );
         assert_eq!(again.expect_event("message").0, ids[5]);
+    });
+}
+
+#[test]
+fn a_stream_that_ends_among_its_gaps_tells_them_again() {
+    with_workers(|workers| {
+        let flags = ["--workers", workers, "--max-messages-per-topic", "2"];
+        let server = Server::start(&flags);
+        let publish = || TOPICS.map(|topic| server.publish(topic, &json!({})));
+        publish();
+        let path = "/api/v1/poll?topics=a,b&since=earliest";
+        let cursor = check(&server.get(path), 2)["next_offset"].clone();
+        (0..4).for_each(|_| drop(publish()));
+        for events in 0..4 {
+            let mut place = text(&cursor).to_owned();
+            let mut told = BTreeSet::new();
+            // Cut off after so many events, and back at the place of the last one that had one.
+            for limit in [events, 3] {
+                let path = format!("/api/v1/stream?topics=a,b&since={place}");
+                let mut stream = Stream::open(server.addr(), &path);
+                for event in (0..limit).map(|_| stream.next_event()) {
+                    if event.event == "gap" {
+                        let gap: Value = serde_json::from_str(&event.data).unwrap();
+                        told.insert(text(&gap["topic"]).to_owned());
+                    }
+                    if !event.id.is_empty() {
+                        place = event.id;
+                    }
+                }
+            }
+            assert_eq!(told.into_iter().collect::<Vec<_>>(), TOPICS, "{events}");
+        }
     });
 }
 

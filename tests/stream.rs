@@ -215,6 +215,7 @@ fn lines_of_several_topics_say_where_to_go_on() {
     let mut again = Stream::open_lines(server.addr(), &path(&start));
     let subscribed = again.next_line();
     assert_eq!(subscribed["recovered"], json!({"a": true, "b": false}));
+    assert_eq!(subscribed.get("offset"), None, "it goes on behind the gap");
     let gap = again.next_line();
     assert_eq!((&gap["type"], &gap["topic"]), (&json!("gap"), &json!("b")));
     let mut behind_gap = Stream::open_lines(server.addr(), &path(text(&gap["offset"])));

@@ -61,7 +61,7 @@ impl Stream {
             format,
             request,
         } = opening;
-        let mut stream = Stream {
+        let stream = Stream {
             format: *format,
             is_chunked: ticket.version == Version::Http11,
             cursor: cursor_of(resumes),
@@ -77,17 +77,31 @@ impl Stream {
             .header("Cache-Control", "no-cache")
             .header("X-Accel-Buffering", "no");
         let turn = begin_stream(ticket, &head, ctx, out);
-        stream.subscribed(request, resumes, ctx, out);
-        for (topic, gap) in gaps {
-            stream.gap(topic, gap, out);
+        // Whoever is cut off before he was told everything that is lost must be told again, so only
+        // the last of these says where to go on.
+        let place = stream.start(resumes);
+        let id_unless = |more: bool| if more { "" } else { &place };
+        stream.subscribed(request, resumes, id_unless(!gaps.is_empty()), ctx, out);
+        for (number, (topic, gap)) in gaps.iter().enumerate() {
+            stream.append_gap(topic, gap, id_unless(number + 1 < gaps.len()), out);
         }
         (stream, turn)
+    }
+
+    /// What a client says to go on where the stream starts.
+    fn start(&self, resumes: &[Resume<'_>]) -> String {
+        match (&self.cursor, resumes) {
+            (Some(cursor), _) => cursor.to_string(),
+            (None, [resume, ..]) => resume.position.to_string(),
+            (None, []) => String::new(),
+        }
     }
 
     fn subscribed(
         &self,
         request: &StreamRequest,
         resumes: &[Resume<'_>],
+        id: &str,
         ctx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) {
@@ -95,11 +109,6 @@ impl Stream {
         let count = ctx.sessions.next();
         let session_id = tagged("sess_", ctx.sessions.whole(count), &mut room);
         let timestamp = ctx.now.timestamp();
-        let id = match (&self.cursor, resumes) {
-            (Some(cursor), _) => cursor.to_string(),
-            (None, [resume, ..]) => resume.position.to_string(),
-            (None, []) => String::new(),
-        };
         let topics = request.topics.iter().map(TopicName::as_str);
         let mut event = Vec::new();
         self.format.subscribed(
@@ -182,6 +191,10 @@ impl Stream {
             }
             None => gap.to.to_string(),
         };
+        self.append_gap(topic, gap, &id, out);
+    }
+
+    fn append_gap(&self, topic: &TopicName, gap: &Gap, id: &str, out: &mut Vec<u8>) {
         let mut event = Vec::new();
         let name = topic.as_str();
         self.format.gap(&mut event, id.as_bytes(), name, gap);

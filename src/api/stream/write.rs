@@ -49,7 +49,7 @@ impl StreamFormat {
     }
 
     /// Appends the first object: what is subscribed to and from where. `id` is where to go on if
-    /// nothing else comes.
+    /// nothing else comes; empty where that is for a gap to say that follows at once.
     pub fn subscribed<'t>(
         self,
         out: &mut Vec<u8>,
@@ -67,7 +67,7 @@ impl StreamFormat {
         self.end_object(out, id);
     }
 
-    /// Appends a gap. `id` is where to go on behind it.
+    /// Appends a gap. `id` is where to go on behind it; empty where another gap follows at once.
     pub fn gap(self, out: &mut Vec<u8>, id: &[u8], topic: &str, gap: &Gap) {
         self.begin(out, id, b"gap");
         reply::gap(out, topic, gap);
@@ -102,9 +102,13 @@ impl StreamFormat {
         if self == StreamFormat::Lines {
             return;
         }
-        out.extend_from_slice(b"id: ");
-        out.extend_from_slice(id);
-        out.extend_from_slice(b"\nevent: ");
+        // Without an id a client goes on from the one before (WHATWG HTML section 9.2.6).
+        if !id.is_empty() {
+            out.extend_from_slice(b"id: ");
+            out.extend_from_slice(id);
+            out.push(b'\n');
+        }
+        out.extend_from_slice(b"event: ");
         out.extend_from_slice(event);
         out.extend_from_slice(b"\ndata: ");
     }
