@@ -1,7 +1,7 @@
 //! Stopping without haste: listeners first, then requests, then consumers at a pace.
 //!
 //! ```text
-//!   Closing ── no request is left at any worker, or a quarter of the time is over ──► Parting
+//!   Closing ── no worker has a request left, or a quarter of the time is over ──► Parting
 //!     listeners are closed, requests are answered,           each consumer is given what it is owed,
 //!     consumers get what is published                        told when to come back, and closed
 //! ```
@@ -56,6 +56,9 @@ struct Times {
     new_until: u64,
     /// Requests may end in peace.
     requests_until: u64,
+    /// A worker that has not said by then that it takes no more has failed, and is waited for no
+    /// longer.
+    parting_by: u64,
     /// All consumers have been told by then.
     told_by: u64,
 }
@@ -79,6 +82,7 @@ impl Drain {
         let times = Times {
             new_until: now + NEW_MICROS.min(patience / 4),
             requests_until: now + patience / 4,
+            parting_by: now + patience * 3 / 8,
             // So that they can answer in the second half.
             told_by: now + patience / 2,
         };
@@ -122,8 +126,7 @@ impl Worker {
             Stage::Serving | Stage::Draining => false,
             // The others wait for its word that it takes no more.
             Stage::Closing | Stage::Parting => {
-                let has_said = self.drain.as_ref().is_some_and(|it| it.takes_no_more);
-                has_said && self.connections.len() == 0
+                self.has_said_no_more() && self.connections.len() == 0
             }
             Stage::Ending => true,
         }
@@ -131,6 +134,10 @@ impl Worker {
 
     /// Whether messages are refused, since there is nobody left to whom they could be promised.
     pub(super) fn takes_no_more(&self) -> bool {
+        self.shared.lifecycle.stage() >= Stage::Parting || self.has_said_no_more()
+    }
+
+    fn has_said_no_more(&self) -> bool {
         self.drain.as_ref().is_some_and(|it| it.takes_no_more)
     }
 
@@ -161,12 +168,13 @@ impl Worker {
         drain.next_step = now + STEP_MICROS;
         let (times, parting) = (drain.times, drain.parting.take());
         let is_quiet = self.end_requests(now < times.new_until);
-        if !self.takes_no_more() && (is_quiet || now >= times.requests_until) {
+        if !self.has_said_no_more() && (is_quiet || now >= times.requests_until) {
             self.take_no_more();
         }
+        if now >= times.parting_by {
+            self.shared.lifecycle.enter(Stage::Parting);
+        }
         let has_parted = self.shared.lifecycle.stage() >= Stage::Parting;
-        // A worker that has failed says nothing.
-        let is_late = now >= times.requests_until + STEP_MICROS;
         let parting = match parting {
             Some(mut parting) => {
                 self.part(&mut parting, now >= times.told_by);
@@ -174,7 +182,7 @@ impl Worker {
             }
             // What others have published last is in the mailboxes, which are looked at before the
             // next step.
-            None => (has_parted || is_late).then(|| self.begin_parting(times.told_by)),
+            None => has_parted.then(|| self.begin_parting(times.told_by)),
         };
         if let Some(drain) = &mut self.drain {
             drain.parting = parting;
@@ -328,7 +336,8 @@ mod tests {
             let times = drain.times;
             assert!(drain.next_step <= times.new_until);
             assert!(times.new_until <= times.requests_until);
-            assert!(times.requests_until <= times.told_by);
+            assert!(times.requests_until <= times.parting_by);
+            assert!(times.parting_by <= times.told_by);
             assert!(times.told_by <= 7 + patience);
         }
     }
