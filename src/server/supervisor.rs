@@ -20,6 +20,9 @@ use crate::valkey::Health;
 /// Time that sending may take when the supervisor does not read. What it does not take by then is lost.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Between two looks at a server that is not well: what ends meanwhile must be told in time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Who started the server, as far as it wants to be told.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -44,6 +47,8 @@ struct Watchdog {
     /// Half of the time after which it does.
     interval: Duration,
     due: Instant,
+    /// What was seen last. It is logged once.
+    is_well: bool,
 }
 
 impl Supervisor {
@@ -63,6 +68,7 @@ impl Supervisor {
             watchdog: watchdog.map(|timeout| Watchdog {
                 interval: timeout / 2,
                 due: Instant::now(),
+                is_well: true,
             }),
             status: String::new(),
             is_ready: false,
@@ -125,10 +131,14 @@ impl Supervisor {
         let Some(watchdog) = self.watchdog.as_mut().filter(|it| it.due <= now) else {
             return;
         };
-        watchdog.due = now + watchdog.interval;
-        if is_well() {
+        let was_well = std::mem::replace(&mut watchdog.is_well, is_well());
+        if watchdog.is_well {
+            watchdog.due = now + watchdog.interval;
             self.tell(&[NotifyState::Watchdog]);
-        } else {
+            return;
+        }
+        watchdog.due = now + watchdog.interval.min(LOOK_AGAIN);
+        if was_well {
             tracing::error!(
                 critical = true,
                 "a worker's loop is stuck: the watchdog is not told"
@@ -263,6 +273,7 @@ mod tests {
             Some(Watchdog {
                 interval: Duration::from_secs(9),
                 due: Instant::now() + from_now,
+                is_well: true,
             })
         };
         supervisor.watchdog = due(Duration::ZERO);
@@ -272,7 +283,11 @@ mod tests {
         supervisor.watchdog = due(Duration::ZERO);
         supervisor.watch(|| false);
         assert!(heard.all().is_empty(), "it is not well");
-        assert!(supervisor.watchdog_due() > Some(Instant::now() + Duration::from_secs(5)));
+        let soon = Some(Instant::now() + 2 * LOOK_AGAIN);
+        assert!(
+            supervisor.watchdog_due() < soon,
+            "it may be well again before time is up"
+        );
     }
 
     #[test]
