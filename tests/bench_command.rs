@@ -34,6 +34,19 @@ fn bench(arguments: &[&str]) -> Command {
     command
 }
 
+/// A fan-out to three that goes on for an hour and has begun.
+fn hour_long(server: &Server) -> Child {
+    let url = url(server);
+    let arguments =
+        "fanout --subscribers 3 --rate 100 --duration 1h --warmup 0 --output json --url";
+    let arguments: Vec<&str> = arguments.split(' ').chain([&*url]).collect();
+    let child = bench(&arguments).spawn().expect("it starts");
+    wait_until("messages are published", DEADLINE, || {
+        server.metric("proxy_messages_received_total", &[]) > 5.0
+    });
+    child
+}
+
 fn output(arguments: &[&str]) -> Output {
     bench(arguments).output().expect("it runs")
 }
@@ -241,24 +254,7 @@ fn a_stalled_server_delays_all_that_were_to_be_sent() {
 #[test]
 fn the_first_signal_ends_it_with_what_it_has() {
     let server = Server::start(&[]);
-    let url = url(&server);
-    let arguments = [
-        "fanout",
-        "--subscribers",
-        "3",
-        "--rate",
-        "100",
-        "--duration",
-        "1h",
-        "--warmup",
-        "0",
-    ];
-    let mut child = bench(&[&arguments[..], &["--url", &url, "--output", "json"]].concat())
-        .spawn()
-        .expect("it starts");
-    wait_until("messages are published", DEADLINE, || {
-        server.metric("proxy_messages_received_total", &[]) > 5.0
-    });
+    let mut child = hour_long(&server);
     let kill = format!("kill -INT {}", child.id());
     let status = Command::new("sh").args(["-c", &kill]).status();
     assert!(status.expect("a shell can be started").success());
@@ -272,24 +268,7 @@ fn the_first_signal_ends_it_with_what_it_has() {
 #[test]
 fn a_server_that_goes_away_is_noticed() {
     let mut server = Server::start(&[]);
-    let url = url(&server);
-    let arguments = [
-        "fanout",
-        "--subscribers",
-        "3",
-        "--rate",
-        "100",
-        "--duration",
-        "1h",
-        "--warmup",
-        "0",
-    ];
-    let mut child = bench(&[&arguments[..], &["--url", &url, "--output", "json"]].concat())
-        .spawn()
-        .expect("it starts");
-    wait_until("messages are published", DEADLINE, || {
-        server.metric("proxy_messages_received_total", &[]) > 5.0
-    });
+    let mut child = hour_long(&server);
     server.stop();
     let (code, report) = ended(&mut child);
     assert_eq!(

@@ -2,12 +2,16 @@
 
 use std::ops::Range;
 
+use serde::Serialize;
+
+use super::report::printable;
+
 /// Gaps of one publisher and subscriber that are remembered. What comes late out of one that is forgotten
 /// counts as doubled instead of misordered.
 const GAPS_MAX: usize = 1024;
 
-/// What was not as it must be.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+/// What was not as it must be, warm-up included.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Debug)]
 pub struct Faults {
     /// Deliveries that are missing: accepted messages times those who should have had them.
     pub lost: u64,
@@ -35,7 +39,24 @@ impl Faults {
 
     /// Remembers the first in words; says so as a function, since making them costs time.
     pub fn note(&mut self, words: impl FnOnce() -> String) {
-        self.first.get_or_insert_with(words);
+        self.first.get_or_insert_with(|| printable(&words()));
+    }
+
+    /// Those that there are, in words; none if nothing went wrong.
+    pub(super) fn words(&self) -> Vec<String> {
+        let counts = [
+            (self.lost, "lost"),
+            (self.doubled, "doubled"),
+            (self.misordered, "out of order"),
+            (self.unexpected, "unexpected"),
+            (self.refused, "refused"),
+            (self.unanswered, "unanswered"),
+            (self.disconnected, "connections ended by the server"),
+        ];
+        let there = counts.iter().filter(|(count, _)| *count > 0);
+        there
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect()
     }
 }
 

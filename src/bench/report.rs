@@ -89,7 +89,7 @@ pub struct Run {
     /// From connecting to the answer of the subscribe, in `idle`.
     pub open_latency: Option<Latency>,
     /// What went wrong.
-    pub faults: FaultCounts,
+    pub faults: Faults,
     /// What it cost the server, if its process can be seen.
     pub server: Option<Cost>,
     /// Cores that the load generator used, of the one that it can.
@@ -113,27 +113,6 @@ pub struct Latency {
     pub p99_9_ms: f64,
     /// The longest.
     pub max_ms: f64,
-}
-
-/// Counts of what went wrong, warm-up included.
-#[derive(Clone, Serialize, Debug)]
-pub struct FaultCounts {
-    /// Deliveries that are missing.
-    pub lost: u64,
-    /// Deliveries of what was there before.
-    pub doubled: u64,
-    /// Deliveries behind a later message of the same publisher and topic.
-    pub misordered: u64,
-    /// Deliveries that nobody asked for.
-    pub unexpected: u64,
-    /// Messages that the server did not accept.
-    pub refused: u64,
-    /// Messages without an answer.
-    pub unanswered: u64,
-    /// Connections that the server has ended.
-    pub disconnected: u64,
-    /// The first of them in words.
-    pub first: Option<String>,
 }
 
 /// What a load cost the server.
@@ -179,7 +158,7 @@ impl Run {
             publish_latency: Latency::of(&round.answers),
             delivery_latency: Latency::of(&round.deliveries),
             open_latency: None,
-            faults: FaultCounts::of(&round.faults),
+            faults: round.faults.clone(),
             server: None,
             generator_cores: 0.0,
             passed: round.faults.is_clean(),
@@ -215,48 +194,6 @@ impl Latency {
             self.p99_9_ms,
             self.max_ms,
         ]
-    }
-}
-
-impl FaultCounts {
-    fn of(faults: &Faults) -> Self {
-        let Faults {
-            lost,
-            doubled,
-            misordered,
-            unexpected,
-            refused,
-            unanswered,
-            disconnected,
-            ref first,
-        } = *faults;
-        Self {
-            lost,
-            doubled,
-            misordered,
-            unexpected,
-            refused,
-            unanswered,
-            disconnected,
-            first: first.as_deref().map(printable),
-        }
-    }
-
-    /// Those that there are, in words; none if nothing went wrong.
-    pub(super) fn words(&self) -> Vec<String> {
-        let counts = [
-            (self.lost, "lost"),
-            (self.doubled, "doubled"),
-            (self.misordered, "out of order"),
-            (self.unexpected, "unexpected"),
-            (self.refused, "refused"),
-            (self.unanswered, "unanswered"),
-            (self.disconnected, "connections ended by the server"),
-        ];
-        let there = counts.iter().filter(|(count, _)| *count > 0);
-        there
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect()
     }
 }
 
