@@ -99,6 +99,8 @@ pub(super) struct Conversation {
     pub(super) now: Moment,
     /// What the client gets.
     pub(super) output: Vec<u8>,
+    /// How much of it is there for good, and takes no memory of the connection's.
+    pub(super) fixed_bytes: usize,
     /// Bytes of the client that are done with, in all.
     pub(super) consumed: usize,
     pub(super) exchanges: Vec<Exchange>,
@@ -158,6 +160,7 @@ impl Conversation {
             has_place: true,
             now,
             output: Vec::new(),
+            fixed_bytes: 0,
             consumed: 0,
             exchanges: Vec::new(),
             errors: Vec::new(),
@@ -335,7 +338,7 @@ impl Conversation {
                 if has_place {
                     session.upgraded(&ticket, &accept, is_echo, ctx, out)
                 } else {
-                    session.turned_down(&ticket, ctx, out)
+                    session.unavailable(&ticket, "full", ctx, out)
                 }
             }),
             Effect::Ready(ticket) => self.event(|session, ctx, out| {
@@ -392,6 +395,7 @@ impl Conversation {
             }
             Effect::Send { bytes, last } => {
                 self.output.extend_from_slice(bytes);
+                self.fixed_bytes += bytes.len();
                 if let Some(reason) = last {
                     self.close(reason);
                 }

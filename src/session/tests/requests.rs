@@ -53,6 +53,18 @@ fn a_connection_is_kept_and_answers_come_in_order() {
 }
 
 #[test]
+fn a_document_goes_out_as_it_lies_there() {
+    let mut conversation = Conversation::new();
+    conversation.send(&[get("/openapi.json"), get("/asyncapi.json"), get("/health")].concat());
+    let answers = conversation.answers();
+    assert_eq!(answers[0].json()["openapi"], "3.1.0");
+    assert_eq!(answers[1].json()["asyncapi"], "3.0.0");
+    let bytes: usize = answers[..2].iter().map(|it| it.body.len()).sum();
+    assert_eq!(conversation.fixed_bytes, bytes);
+    assert_eq!(answers[2].json()["status"], "healthy");
+}
+
+#[test]
 fn what_was_asked_and_answered_is_told_to_the_metrics() {
     let mut conversation = Conversation::new();
     conversation.send(&post(PATH, "", MESSAGE)[..20]);
