@@ -1,10 +1,13 @@
 //! AsyncAPI 3.0: what WebSocket and stream say, both ways.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::Description;
 use super::schemas::{self, of};
 use crate::api::route::Route;
+use crate::session::CloseReason;
 
 /// Messages that clients of a WebSocket send: name among the messages, schema.
 const RECEIVED: [(&str, &str); 6] = [
@@ -58,7 +61,13 @@ pub(super) fn describe(about: &Description<'_>) -> Value {
             "websocket": {
                 "address": Route::WebSocket.pattern(),
                 "title": "WebSocket",
-                "description": "Text frames, each one JSON object. The first message is a `subscribe`.",
+                "description": format!(
+                    "Text frames, each one JSON object. The first message is a `subscribe`.\n\n\
+                     Close codes: {}.\n\n\
+                     With 1001 and the reason `{{\"reconnect_after_ms\":n}}` the server stops, and a client comes back \
+                     in so many milliseconds.",
+                    close_codes(),
+                ),
                 "messages": among(&spoken),
             },
             "stream": {
@@ -76,6 +85,19 @@ pub(super) fn describe(about: &Description<'_>) -> Value {
         },
         "components": {"messages": messages, "schemas": schemas::all()},
     })
+}
+
+/// Each code with the reasons that go with it.
+fn close_codes() -> String {
+    let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    for reason in CloseReason::ALL {
+        let code = reason.close_code().get();
+        codes.entry(code).or_default().push(reason.as_str());
+    }
+    let codes = codes
+        .into_iter()
+        .map(|(code, reasons)| format!("{code} ({})", reasons.join(", ")));
+    codes.collect::<Vec<_>>().join("; ")
 }
 
 fn message(name: &str, schema: &str) -> Value {

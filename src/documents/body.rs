@@ -22,7 +22,8 @@ pub enum Coding {
 #[derive(Debug)]
 pub struct Body {
     content_type: &'static str,
-    tag: String,
+    /// Made when it is first asked for: a server starts at once.
+    tag: OnceLock<String>,
     plain: OnceLock<Vec<u8>>,
     packed: OnceLock<Vec<u8>>,
     /// What is in the program, gzipped; empty where it is not.
@@ -34,7 +35,7 @@ impl Body {
     pub(super) fn plain(content_type: &'static str, text: String) -> Body {
         Body {
             content_type,
-            tag: tag(text.as_bytes()),
+            tag: OnceLock::new(),
             plain: OnceLock::from(text.into_bytes()),
             packed: OnceLock::new(),
             source: b"",
@@ -45,7 +46,7 @@ impl Body {
     pub(super) fn packed(content_type: &'static str, source: &'static [u8]) -> Body {
         Body {
             content_type,
-            tag: packed_tag(source),
+            tag: OnceLock::new(),
             plain: OnceLock::new(),
             packed: OnceLock::new(),
             source,
@@ -59,9 +60,14 @@ impl Body {
 
     /// Its entity tag in a coding, with its quotes (RFC 9110 section 8.8.3).
     pub fn tag(&self, coding: Coding) -> String {
+        let kept = match self.source {
+            b"" => self.identity(),
+            source => source,
+        };
+        let tag = self.tag.get_or_init(|| tag(kept));
         match coding {
-            Coding::Identity => format!("\"{}\"", self.tag),
-            Coding::Gzip => format!("\"{}-gzip\"", self.tag),
+            Coding::Identity => format!("\"{tag}\""),
+            Coding::Gzip => format!("\"{tag}-gzip\""),
         }
     }
 
@@ -85,13 +91,6 @@ fn tag(bytes: &[u8]) -> String {
         .take(12)
         .map(|byte| format!("{byte:02x}"))
         .collect()
-}
-
-/// gzip ends with a checksum and the length of what is packed (RFC 1952 section 2.3.1), which tell versions of
-/// a file apart.
-fn packed_tag(source: &[u8]) -> String {
-    let end = &source[source.len().saturating_sub(8)..];
-    end.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn pack(bytes: &[u8]) -> Vec<u8> {

@@ -34,7 +34,7 @@ pub(super) fn describe(about: &Description<'_>) -> Value {
             "description": ABOUT,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "."}],
         "tags": tags,
         "paths": paths,
         "components": {

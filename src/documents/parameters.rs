@@ -97,7 +97,7 @@ fn consuming() -> Vec<Value> {
         "description": "1 to 50 names with commas between them", "style": "form", "explode": false,
         "schema": {"type": "array", "items": of("TopicName"), "minItems": 1, "maxItems": 50},
         "example": ["orders"]});
-    let owed = "Only with `delivery_mode=at_least_once`";
+    let owed = "Only with `delivery_mode=at_least_once`, or a `group`";
     vec![
         topics,
         query("since", "Where to start", &schemas::since()),
@@ -107,7 +107,11 @@ fn consuming() -> Vec<Value> {
             "Whether messages are owed until they are acknowledged",
             &schemas::delivery_mode(),
         ),
-        query("group", owed, &schemas::name()),
+        query(
+            "group",
+            "Shares messages with the other members; implies `delivery_mode=at_least_once`",
+            &schemas::name(),
+        ),
         query("ack_timeout", owed, &schemas::ack_timeout()),
         query("window", owed, &schemas::window()),
         query("max_deliveries", owed, &schemas::max_deliveries()),

@@ -53,18 +53,9 @@ fn every_route_and_method_is_described_and_nothing_else() {
         echo: true,
         documents: true,
     };
-    let methods = [
-        Method::Get,
-        Method::Head,
-        Method::Post,
-        Method::Put,
-        Method::Delete,
-        Method::Patch,
-        Method::Options,
-    ];
     let mut real = BTreeSet::new();
     for route in Route::ALL {
-        for method in methods {
+        for method in Method::NAMED {
             if route::find(route.pattern(), method, offer) == Routed::Found(route) {
                 real.insert((route.pattern().to_owned(), method.label().to_lowercase()));
             }

@@ -31,6 +31,17 @@ pub enum Version {
 }
 
 impl<'b> Method<'b> {
+    /// Those with a meaning of their own here.
+    pub const NAMED: [Method<'static>; 7] = [
+        Method::Get,
+        Method::Head,
+        Method::Post,
+        Method::Put,
+        Method::Delete,
+        Method::Patch,
+        Method::Options,
+    ];
+
     /// The method of that name.
     pub fn parse(name: &'b str) -> Method<'b> {
         match name {
