@@ -19,5 +19,6 @@ ENV PULSAR_HOST=0.0.0.0
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 USER 65532:65532
-HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["/pulsar-proxy", "healthcheck"]
+# Not /ready: an engine that replaces what is unhealthy would do so with all instances when Valkey is away.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["/pulsar-proxy", "healthcheck", "--live"]
 ENTRYPOINT ["/pulsar-proxy"]

@@ -62,7 +62,7 @@
 //! | [`server`] | binds, builds, starts, stops: who talks to whom |
 //! | [`metrics`], [`logging`] | what operators see |
 //! | [`client`] | what the commands need that talk to a server |
-//! | [`bench`] | load for a server, and what it made of it |
+//! | [`mod@bench`] | load for a server, and what it made of it |
 //! | [`config`], [`cli`] | every setting with its bounds; where they are typed |
 //! | [`clock`], [`moment`] | the clocks, and one reading of the clocks, handed to all that need the time |
 //!

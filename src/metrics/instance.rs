@@ -1,6 +1,8 @@
 //! What is told of the instance as a whole: its version, whether it is ready, and the bounds to which
 //! other metrics come near.
 
+use std::time::Duration;
+
 use super::catalogue::Family;
 use super::sample::{Kind, gauge};
 
@@ -17,9 +19,17 @@ pub struct InstanceStats {
     pub topics_max: usize,
     /// When the certificate ends, in seconds since the Unix epoch; `None` without TLS.
     pub certificate_expires_at: Option<i64>,
-    /// When keys were fetched last, in seconds since the Unix epoch, 0 for never; `None` where none
-    /// are fetched.
-    pub keys_fetched_at: Option<u64>,
+    /// Keys that are fetched; `None` where none are.
+    pub fetched_keys: Option<FetchedKeys>,
+}
+
+/// Keys for tokens that are fetched again and again.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchedKeys {
+    /// When they were fetched last, in seconds since the Unix epoch, 0 for never.
+    pub fetched_at: u64,
+    /// How long after that they are to be fetched again.
+    pub refresh: Duration,
 }
 
 /// The families.
@@ -90,9 +100,20 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &[],
         help: "When the keys for tokens were fetched last, in seconds since the Unix epoch; 0 for never.",
         samples: |view| {
-            let fetched = view.instance.keys_fetched_at;
-            fetched
-                .map(|at| gauge(&[], at as f64))
+            let keys = view.instance.fetched_keys;
+            keys.map(|keys| gauge(&[], keys.fetched_at as f64))
+                .into_iter()
+                .collect()
+        },
+    },
+    Family {
+        name: "proxy_jwks_refresh_interval_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "How long after that they are to be fetched again.",
+        samples: |view| {
+            let keys = view.instance.fetched_keys;
+            keys.map(|keys| gauge(&[], keys.refresh.as_secs_f64()))
                 .into_iter()
                 .collect()
         },
@@ -120,12 +141,13 @@ mod tests {
             ("proxy_store_max_topics", 77.0),
             ("proxy_certificate_expiry_timestamp_seconds", 88.0),
             ("proxy_jwks_fetched_timestamp_seconds", 99.0),
+            ("proxy_jwks_refresh_interval_seconds", 11.0),
         ] {
             parsed.is(series, value);
         }
         let without = InstanceStats {
             certificate_expires_at: None,
-            keys_fetched_at: None,
+            fetched_keys: None,
             ..INSTANCE.clone()
         };
         let scrape = Scrape {

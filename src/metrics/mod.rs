@@ -29,7 +29,7 @@ use catalogue::Family;
 use process::Process;
 use view::View;
 
-pub use instance::InstanceStats;
+pub use instance::{FetchedKeys, InstanceStats};
 pub use labels::{AckResult, DeadLetter, ErrorType, PollOutcome, StorageOperation};
 pub use valkey::ValkeyStats;
 pub use worker::WorkerMetrics;

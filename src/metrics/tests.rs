@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::sample::Kind;
 use super::*;
@@ -127,7 +128,10 @@ pub(super) static INSTANCE: InstanceStats = InstanceStats {
     connections: [("consumers", [3, 4]), ("others", [5, 6])],
     topics_max: 77,
     certificate_expires_at: Some(88),
-    keys_fetched_at: Some(99),
+    fetched_keys: Some(FetchedKeys {
+        fetched_at: 99,
+        refresh: Duration::from_secs(11),
+    }),
 };
 
 pub(super) fn scrape<'a>(workers: &'a [Arc<WorkerMetrics>], store: &'a StoreStats) -> Scrape<'a> {

@@ -25,7 +25,7 @@ pub enum CloseReason {
     Idle,
     /// The consumer was too slow.
     Lagging,
-    /// There are as many connections as there may be.
+    /// There are as many connections as there may be, or there is no memory for what it wants.
     Limit,
     /// The server is stopping.
     Draining,

@@ -38,7 +38,7 @@ pub enum Effect {
     /// Tell how many polls wait: [`Session::poll_stats`](super::Session::poll_stats).
     PollStats(Box<Ticket>),
     /// Find a place for a stream and subscribe, then call [`Session::streaming`](super::Session::streaming) or
-    /// [`Session::turned_down`](super::Session::turned_down).
+    /// [`Session::unavailable`](super::Session::unavailable).
     Stream(Box<StreamOpening>),
     /// Acknowledge, then call [`Session::acknowledged`](super::Session::acknowledged).
     Acknowledge(Box<Acknowledge>),

@@ -190,20 +190,7 @@ impl Session {
         }
     }
 
-    /// There is no place for the WebSocket.
-    pub fn turned_down(
-        &mut self,
-        ticket: &Ticket,
-        ctx: &mut Context<'_>,
-        out: &mut Vec<u8>,
-    ) -> Turn {
-        let error = Answer::error(ErrorCode::ServiceUnavailable)
-            .message("There are as many connections as there may be");
-        answer::refusal(ticket, &error, CloseReason::Limit, ctx, out)
-    }
-
-    /// Answers a request for which a limit leaves no room, and ends the connection; the sentence
-    /// says which.
+    /// Answers a request that cannot be served now, and ends the connection; the sentence says why.
     pub fn unavailable(
         &mut self,
         ticket: &Ticket,
@@ -212,7 +199,7 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Turn {
         let error = Answer::error(ErrorCode::ServiceUnavailable).message(sentence);
-        answer::refusal(ticket, &error, CloseReason::Limit, ctx, out)
+        answer::refusal(ticket, &error, CloseReason::Refused, ctx, out)
     }
 
     /// There is no memory for the rest of a request or message that has come in part.
@@ -243,7 +230,12 @@ impl Session {
         if !is_ready {
             told = told.header("Retry-After", "1");
         }
-        answer(ticket, &told, ctx, out)
+        let mut turn = answer(ticket, &told, ctx, out);
+        if let Some(exchange) = &mut turn.exchange {
+            // Nothing was refused: that it is not ready is what was asked.
+            exchange.error = None;
+        }
+        turn
     }
 
     /// Answers `/metrics` with the text.

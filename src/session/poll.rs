@@ -141,7 +141,7 @@ impl Poll {
     /// Appends the answer that it cannot be served.
     pub(super) fn refuse(self, sentence: &str, ctx: &mut Context<'_>, out: &mut Vec<u8>) -> Turn {
         let error = Answer::error(ErrorCode::ServiceUnavailable).message(sentence);
-        refusal(&self.ticket, &error, CloseReason::Limit, ctx, out)
+        refusal(&self.ticket, &error, CloseReason::Refused, ctx, out)
     }
 }
 

@@ -153,8 +153,8 @@ impl Worker {
         request: &PollRequest,
         reach: &Reach<'_>,
     ) -> bool {
-        if !self.become_consumer(key, Kind::Poll) {
-            return self.turn_down_poll(key);
+        if let Err(sentence) = self.become_consumer(key, Kind::Poll) {
+            return self.refuse_poll(key, sentence);
         }
         let terms = Terms::poll(request.consumer.as_ref(), reach);
         let (mut gaps, mut cold) = (Vec::new(), Vec::new());
@@ -256,12 +256,6 @@ impl Worker {
             self.find(key, Vec::new(), Vec::new())
         };
         self.end_waiting(key, &found);
-    }
-
-    /// There is no place for one more consumer.
-    fn turn_down_poll(&mut self, key: ConnectionKey) -> bool {
-        let message = "There are as many connections as there may be";
-        self.refuse_poll(key, message)
     }
 
     /// A poll cannot be served.

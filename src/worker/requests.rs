@@ -6,7 +6,7 @@ use super::connection::Kind;
 use super::entering::Entrant;
 use super::shared::Stage;
 use super::slots::ConnectionKey;
-use crate::metrics::{self, ErrorType, InstanceStats, Scrape};
+use crate::metrics::{self, ErrorType, FetchedKeys, InstanceStats, Scrape};
 use crate::session::{Effect, Exchange, Ticket, Turn};
 use crate::tls::Certificate;
 use crate::valkey::Health;
@@ -110,16 +110,31 @@ impl Worker {
         self.outcome.news = news;
     }
 
-    /// Counts a connection as a consumer from now on, if there is room (SPEC section 14).
-    pub(super) fn become_consumer(&mut self, key: ConnectionKey, kind: Kind) -> bool {
+    /// Counts a connection as a consumer from now on (SPEC section 14).
+    ///
+    /// # Errors
+    /// A sentence for its client, if there is no room.
+    pub(super) fn become_consumer(
+        &mut self,
+        key: ConnectionKey,
+        kind: Kind,
+    ) -> Result<(), &'static str> {
         let Some(connection) = self.connections.get_mut(key) else {
-            return false;
+            return Err("The connection has gone");
         };
-        let has_place = connection.marks.kind.is_consumer() || self.shared.places.upgrade();
-        if has_place {
-            connection.marks.kind = kind;
+        if !connection.marks.kind.is_consumer() && !self.shared.places.upgrade() {
+            return Err("There are as many connections as there may be");
         }
-        has_place
+        connection.marks.kind = kind;
+        Ok(())
+    }
+
+    /// The same for one that stays until it goes by itself, which a server that stops cannot promise.
+    pub(super) fn let_stay(&mut self, key: ConnectionKey, kind: Kind) -> Result<(), &'static str> {
+        if self.desk.is_draining {
+            return Err("The server is stopping");
+        }
+        self.become_consumer(key, kind)
     }
 
     /// A connection that polled counts as such until another request of it is answered.
@@ -143,20 +158,18 @@ impl Worker {
         if let Err(excess) = self.hold(key, ticket, Kind::WebSocket) {
             return self.refuse_stream(key, ticket, &excess.to_string());
         }
-        let has_place = !self.desk.is_draining && self.become_consumer(key, Kind::WebSocket);
+        if let Err(sentence) = self.let_stay(key, Kind::WebSocket) {
+            return self.refuse_stream(key, ticket, sentence);
+        }
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
+        self.metrics.websocket_opened();
         let mut ctx = self.desk.context(&self.shared, self.now, false);
         let out = self.answers.of(key);
-        let turn = if has_place {
-            self.metrics.websocket_opened();
-            connection
-                .session
-                .upgraded(ticket, accept, is_echo, &mut ctx, out)
-        } else {
-            connection.session.turned_down(ticket, &mut ctx, out)
-        };
+        let turn = connection
+            .session
+            .upgraded(ticket, accept, is_echo, &mut ctx, out);
         self.carry_out(key, turn)
     }
 
@@ -203,7 +216,10 @@ impl Worker {
             connections: [("consumers", consumers), ("others", others)],
             topics_max: shared.config.topics_max,
             certificate_expires_at: shared.tls.as_ref().map(Certificate::expires_at),
-            keys_fetched_at: authority.map(|it| it.keys_fetched_at()),
+            fetched_keys: authority.map(|it| FetchedKeys {
+                fetched_at: it.keys_fetched_at(),
+                refresh: shared.config.access.jwks_refresh,
+            }),
         }
     }
 

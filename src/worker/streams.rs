@@ -20,8 +20,8 @@ impl Worker {
         if let Err(excess) = self.hold(key, ticket, Kind::Stream) {
             return self.refuse_stream(key, ticket, &excess.to_string());
         }
-        if self.desk.is_draining || !self.become_consumer(key, Kind::Stream) {
-            return self.turn_down(key, ticket);
+        if let Err(sentence) = self.let_stay(key, Kind::Stream) {
+            return self.refuse_stream(key, ticket, sentence);
         }
         let skips = request.on_lag == OnLag::Skip;
         let terms = Terms::of(skips, request.consumer.as_ref(), reach);
@@ -70,12 +70,7 @@ impl Worker {
         self.begin_close(key, reason);
     }
 
-    fn turn_down(&mut self, key: ConnectionKey, ticket: &Ticket) -> bool {
-        let message = "There are as many connections as there may be";
-        self.refuse_stream(key, ticket, message)
-    }
-
-    /// There is no room for a stream, or a WebSocket.
+    /// There can be no stream, or no WebSocket.
     pub(super) fn refuse_stream(
         &mut self,
         key: ConnectionKey,

@@ -297,7 +297,7 @@ fn without_a_place_the_answer_is_503() {
         (503, "SERVICE_UNAVAILABLE")
     );
     assert!(answer.is_last() && answer.header("Retry-After").is_some());
-    assert_eq!(conversation.closed, Some(CloseReason::Limit));
+    assert_eq!(conversation.closed, Some(CloseReason::Refused));
 }
 
 #[test]
