@@ -10,18 +10,8 @@
 
 source "$(dirname "$0")/lib.sh"
 
-target=$(rustc -vV | sed -n 's/^host: //p')
-[[ $target == *-linux-gnu ]] || fail "a static program is built on Linux with the gnu toolchain, not on $target"
-
-# For the target alone: what runs while building (procedural macros) is loaded by the compiler and can't be static.
-flags=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$target")_RUSTFLAGS
-# The second is for random numbers: their crate looks for the system call in a shared C library, and without one would
-# read /dev/random, which a bare container need not have.
-export "$flags=${!flags:-} -C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\""
+build_static
 # Names of functions stay, for backtraces; lines would be three quarters of the program.
 export CARGO_PROFILE_RELEASE_STRIP=debuginfo
-cargo build --quiet --locked --release --bin pulsar-proxy --target "$target" >&2
-
-built=${CARGO_TARGET_DIR:-target}/$target/release/pulsar-proxy
-[[ $built == /* ]] || built=$PWD/$built
-echo "$built"
+cargo build --quiet --locked --release --bin pulsar-proxy >&2
+static_program release

@@ -58,6 +58,27 @@ need_balancer() {
     "${as_root[@]}" service "$name" stop >>"$work/install.log" 2>&1 || true
 }
 
+# Has cargo build static programs from here on, for the machine that it runs on.
+build_static() {
+    local target flags
+    target=$(rustc -vV | sed -n 's/^host: //p')
+    [[ $target == *-linux-gnu ]] || fail "a static program is built on Linux with the gnu toolchain, not on $target"
+    # With a target named, the flags are for what is built for it: what runs while building (procedural macros) is
+    # loaded by the compiler and can't be static.
+    export CARGO_BUILD_TARGET=$target
+    flags=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$target")_RUSTFLAGS
+    # The second is for random numbers: their crate looks for the system call in a shared C library, and without one
+    # would read /dev/random, which a bare container need not have.
+    export "$flags=${!flags:-} -C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\""
+}
+
+# Prints the path of what was built so: static_program FOLDER, which is `release` or `debug`.
+static_program() {
+    local built=${CARGO_TARGET_DIR:-target}/$CARGO_BUILD_TARGET/$1/pulsar-proxy
+    [[ $built == /* ]] || built=$PWD/$built
+    echo "$built"
+}
+
 # Builds the static release server, or takes the program that PULSAR_PROXY names.
 server_program() {
     if [[ -z ${PULSAR_PROXY:-} ]]; then
