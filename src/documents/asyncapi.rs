@@ -83,7 +83,7 @@ pub(super) fn describe(about: &Description<'_>) -> Value {
             "send": operation("send", "websocket", &sent),
             "stream": operation("send", "stream", &STREAMED),
         },
-        "components": {"messages": messages, "schemas": schemas::all()},
+        "components": {"messages": messages, "schemas": schemas::all().build().schemas},
     })
 }
 

@@ -1,240 +1,155 @@
 //! Schemas of what is said on WebSocket and stream.
 
-use serde_json::json;
+use utoipa::openapi::schema::{AnyOfBuilder, ComponentsBuilder, Ref};
+use utoipa::openapi::{Array, ObjectBuilder};
 
 use super::schemas::{
-    Named, ack_timeout, count, delivered, delivery_mode, flag, kind, list, max_deliveries, name,
-    object, of, on_lag, or_null, since, some, text, window,
+    ack_timeout, count, delivered, delivery_attempt, delivery_mode, failed, flag, integer,
+    max_deliveries, name, number, of, on_lag, or_null, since, some, text, whole, window,
 };
 use crate::api::command::{
     ACK_IDS_MAX, CommandErrorCode, HEARTBEAT_SECONDS_MAX, NACK_DELAY_SECONDS_MAX, TOPICS_MAX,
 };
-use crate::api::reply::AckError;
 
 /// What clients of WebSocket and stream get.
-pub(super) fn sent() -> Named {
-    let offset = || {
-        json!({"$ref": "#/components/schemas/Cursor",
-        "description": "Only on lines of several topics: from where to go on behind this"})
-    };
-    let mut message = delivered("A message", None);
-    message["properties"]["type"] = kind("message").1;
-    message["properties"]["offset"] = offset();
-    message["required"] = json!([
-        "type",
-        "message_id",
-        "topic",
-        "payload",
-        "timestamp",
-        "metadata"
-    ]);
+pub(super) fn sent(all: ComponentsBuilder) -> ComponentsBuilder {
+    let subscribed = whole(
+        said("subscribed")
+            .property("topics", Array::new(of("TopicName")))
+            .property("session_id", text().pattern(Some("^sess_[0-9a-f]{16}$")))
+            .property("timestamp", of("Timestamp")),
+    )
+    .description(Some("What is subscribed to, and where it starts"))
+    .property(
+        "positions",
+        ObjectBuilder::new().additional_properties(Some(of("MessageId"))),
+    )
+    .property(
+        "recovered",
+        ObjectBuilder::new().additional_properties(Some(flag())),
+    )
+    .property("offset", offset());
+    let unsubscribed = said("unsubscribed").property("topics", Array::new(of("TopicName")));
+    let delivery = whole(delivered().property("type", kind("message")))
+        .description(Some("A message"))
+        .property("delivery_attempt", delivery_attempt())
+        .property("offset", offset());
+    let reasons = ["trimmed", "lagged", "epoch_changed"];
+    let gap = whole(
+        said("gap")
+            .property("topic", of("TopicName"))
+            .property("from", of("MessageId"))
+            .property("to", of("MessageId"))
+            .property("reason", text().enum_values(Some(reasons))),
+    )
+    .description(Some(
+        "Messages that cannot be delivered: above `from`, up to and with `to`",
+    ))
+    .property("offset", offset());
+    let acked = said("acked")
+        .property("acknowledged", count())
+        .property("failed", failed());
+    let until = |kind| whole(said(kind).property("expires_at", or_null(of("Timestamp"))));
+    let expiring = until("auth_expiring").description(Some("Go on with an `auth`"));
     let codes = CommandErrorCode::ALL.map(CommandErrorCode::as_str);
-    let field = json!({"anyOf": [object("", 1, [("field", text())]), {"type": "null"}]});
-    let places = json!({"type": "object", "additionalProperties": of("MessageId")});
-    let truths = json!({"type": "object", "additionalProperties": {"type": "boolean"}});
-    let failed = object(
-        "",
-        2,
-        [
-            ("message_id", text()),
-            (
-                "error",
-                json!({"type": "string", "enum": AckError::ALL.map(AckError::as_str)}),
-            ),
-        ],
-    );
-    vec![
-        (
-            "Subscribed",
-            object(
-                "What is subscribed to, and where it starts",
-                4,
-                [
-                    kind("subscribed"),
-                    ("topics", list(&of("TopicName"))),
-                    (
-                        "session_id",
-                        json!({"type": "string", "pattern": "^sess_[0-9a-f]{16}$"}),
-                    ),
-                    ("timestamp", of("Timestamp")),
-                    ("positions", places),
-                    ("recovered", truths),
-                    ("offset", offset()),
-                ],
-            ),
-        ),
-        (
-            "Unsubscribed",
-            object(
-                "",
-                2,
-                [kind("unsubscribed"), ("topics", list(&of("TopicName")))],
-            ),
-        ),
-        ("Delivery", message),
-        (
-            "Gap",
-            object(
-                "Messages that cannot be delivered: above `from`, up to and with `to`",
-                5,
-                [
-                    kind("gap"),
-                    ("topic", of("TopicName")),
-                    ("from", of("MessageId")),
-                    ("to", of("MessageId")),
-                    (
-                        "reason",
-                        json!({"type": "string", "enum": ["trimmed", "lagged", "epoch_changed"]}),
-                    ),
-                    ("offset", offset()),
-                ],
-            ),
-        ),
-        (
-            "Acked",
-            object(
-                "",
-                3,
-                [
-                    kind("acked"),
-                    ("acknowledged", count()),
-                    ("failed", list(&failed)),
-                ],
-            ),
-        ),
-        (
-            "Pong",
-            object("", 2, [kind("pong"), ("timestamp", of("Timestamp"))]),
-        ),
-        (
-            "Heartbeat",
-            object("", 2, [kind("heartbeat"), ("timestamp", of("Timestamp"))]),
-        ),
-        (
-            "AuthExpiring",
-            object(
-                "Go on with an `auth`",
-                2,
-                [
-                    kind("auth_expiring"),
-                    ("expires_at", or_null(&of("Timestamp"))),
-                ],
-            ),
-        ),
-        (
-            "Authenticated",
-            object(
-                "",
-                2,
-                [
-                    kind("authenticated"),
-                    ("expires_at", or_null(&of("Timestamp"))),
-                ],
-            ),
-        ),
-        (
+    let error = said("error")
+        .property("code", text().enum_values(Some(codes)))
+        .property("message", text())
+        .property(
+            "details",
+            or_null(whole(ObjectBuilder::new().property("field", text()))),
+        );
+    let code = integer().minimum(Some(1000)).maximum(Some(4999));
+    let close = said("close")
+        .property("code", code)
+        .property("reason", text());
+    let at = |kind| whole(said(kind).property("timestamp", of("Timestamp")));
+    all.schema("Subscribed", subscribed)
+        .schema("Unsubscribed", whole(unsubscribed))
+        .schema("Delivery", delivery)
+        .schema("Gap", gap)
+        .schema("Acked", whole(acked))
+        .schema("Pong", at("pong"))
+        .schema("Heartbeat", at("heartbeat"))
+        .schema("AuthExpiring", expiring)
+        .schema("Authenticated", until("authenticated"))
+        .schema(
             "CommandError",
-            object(
-                "What was wrong with a message",
-                4,
-                [
-                    kind("error"),
-                    ("code", json!({"type": "string", "enum": codes})),
-                    ("message", text()),
-                    ("details", field),
-                ],
-            ),
-        ),
-        (
+            whole(error).description(Some("What was wrong with a message")),
+        )
+        .schema(
             "Close",
-            object(
+            whole(close).description(Some(
                 "The last object of a stream, in the words of a close frame",
-                3,
-                [
-                    kind("close"),
-                    (
-                        "code",
-                        json!({"type": "integer", "minimum": 1000, "maximum": 4999}),
-                    ),
-                    ("reason", text()),
-                ],
-            ),
-        ),
-    ]
+            )),
+        )
 }
 
 /// What clients of a WebSocket send.
-pub(super) fn received() -> Named {
-    let topics = |most: usize| some(&of("TopicName"), most);
-    let seconds = |most: u16| json!({"type": "number", "minimum": 0, "maximum": most});
-    let mut ack = object(
-        "Messages were received",
-        1,
-        [
-            kind("ack"),
-            ("message_id", text()),
-            ("message_ids", some(&text(), ACK_IDS_MAX)),
-            ("cumulative", flag()),
-            ("confirm", flag()),
-        ],
-    );
-    ack["anyOf"] = json!([{"required": ["message_id"]}, {"required": ["message_ids"]}]);
-    let mut heartbeat = seconds(HEARTBEAT_SECONDS_MAX);
-    heartbeat["type"] = json!("integer");
-    vec![
-        (
-            "Subscribe",
-            object(
-                "Must come first; its `type` may be left out there",
-                2,
-                [
-                    ("topics", topics(TOPICS_MAX)),
-                    ("client_id", name()),
-                    kind("subscribe"),
-                    ("offset", since()),
-                    ("on_lag", on_lag()),
-                    ("heartbeat", heartbeat),
-                    ("delivery_mode", delivery_mode()),
-                    ("group", name()),
-                    ("ack_timeout", ack_timeout()),
-                    ("window", window()),
-                    ("max_deliveries", max_deliveries()),
-                    ("reset", flag()),
-                ],
-            ),
-        ),
-        (
-            "Unsubscribe",
-            object(
-                "",
-                2,
-                [kind("unsubscribe"), ("topics", topics(ACK_IDS_MAX))],
-            ),
-        ),
-        ("Ack", ack),
-        (
-            "Nack",
-            object(
-                "Deliver it again",
-                2,
-                [
-                    kind("nack"),
-                    ("message_id", text()),
-                    ("delay", seconds(NACK_DELAY_SECONDS_MAX)),
-                ],
-            ),
-        ),
-        (
+pub(super) fn received(all: ComponentsBuilder) -> ComponentsBuilder {
+    let heartbeat = integer()
+        .minimum(Some(0))
+        .maximum(Some(HEARTBEAT_SECONDS_MAX));
+    let subscribe = whole(
+        ObjectBuilder::new()
+            .property("topics", some(of("TopicName"), TOPICS_MAX))
+            .property("client_id", name()),
+    )
+    .description(Some("Must come first; its `type` may be left out there"))
+    .property("type", kind("subscribe"))
+    .property("offset", since())
+    .property("on_lag", on_lag())
+    .property("heartbeat", heartbeat)
+    .property("delivery_mode", delivery_mode())
+    .property("group", name())
+    .property("ack_timeout", ack_timeout())
+    .property("window", window())
+    .property("max_deliveries", max_deliveries())
+    .property("reset", flag());
+    let unsubscribe = said("unsubscribe").property("topics", some(of("TopicName"), ACK_IDS_MAX));
+    // A schema of utoipa is an object or a choice, not both: so each choice is the whole object.
+    let acknowledging = |member| {
+        whole(said("ack"))
+            .property("message_id", text())
+            .property("message_ids", some(text(), ACK_IDS_MAX))
+            .property("cumulative", flag())
+            .property("confirm", flag())
+            .required(member)
+    };
+    let ack = AnyOfBuilder::new()
+        .item(acknowledging("message_id"))
+        .item(acknowledging("message_ids"))
+        .description(Some("Messages were received"));
+    let delay = number()
+        .minimum(Some(0))
+        .maximum(Some(NACK_DELAY_SECONDS_MAX));
+    let nack = whole(said("nack").property("message_id", text()))
+        .description(Some("Deliver it again"))
+        .property("delay", delay);
+    let auth = said("auth").property("token", text().min_length(Some(1)));
+    all.schema("Subscribe", subscribe)
+        .schema("Unsubscribe", whole(unsubscribe))
+        .schema("Ack", ack)
+        .schema("Nack", nack)
+        .schema(
             "Auth",
-            object(
-                "Another credential for the connection",
-                2,
-                [
-                    kind("auth"),
-                    ("token", json!({"type": "string", "minLength": 1})),
-                ],
-            ),
-        ),
-        ("Ping", object("", 1, [kind("ping")])),
-    ]
+            whole(auth).description(Some("Another credential for the connection")),
+        )
+        .schema("Ping", whole(said("ping")))
+}
+
+/// A message of this `type`.
+fn said(name: &str) -> ObjectBuilder {
+    ObjectBuilder::new().property("type", kind(name))
+}
+
+fn kind(name: &str) -> ObjectBuilder {
+    text().enum_values(Some([name]))
+}
+
+fn offset() -> Ref {
+    let mut offset = of("Cursor");
+    offset.description =
+        "Only on lines of several topics: from where to go on behind this".to_owned();
+    offset
 }

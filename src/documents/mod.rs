@@ -2,11 +2,16 @@
 //! the pages that show them. They are made once, when they are first asked for, from the table of routes
 //! and the bounds of the code; sessions hand out references to them. No files, no sockets.
 //!
+//! OpenAPI and all schemas are built of the types of `utoipa`, which know what a document may say and how
+//! it is written. No such library knows AsyncAPI: its envelope is written as JSON around the same schemas.
+//! Nothing is derived from the types of the code, since what goes over the wire is written and read as bytes.
+//!
 //! That the schemas are what is really sent is proven by the tests: `tests/util` holds each answer and
 //! message that any test sees against them.
 
 mod asyncapi;
 mod body;
+mod http;
 mod messages;
 mod openapi;
 mod operations;
@@ -87,7 +92,7 @@ pub struct Description<'a> {
 impl Description<'_> {
     /// OpenAPI 3.1: every route with its methods.
     pub fn openapi(&self) -> Value {
-        openapi::describe(self)
+        serde_json::to_value(openapi::describe(self)).expect("all keys of the document are texts")
     }
 
     /// AsyncAPI 3.0: every message of WebSocket and stream.

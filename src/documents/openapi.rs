@@ -1,12 +1,18 @@
 //! OpenAPI 3.1: the table of routes, with what each of them takes and answers.
 
-use serde_json::{Map, Value, json};
+use utoipa::openapi::path::{HttpMethod, Operation, PathItemBuilder};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    Components, ComponentsBuilder, Info, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
+    PathItem, PathsBuilder, Ref, Server,
+};
 
-use super::Description;
-use super::operations::{TAGS, Told, is_guarded, is_limited, told};
-use super::parameters;
-use super::replies::{fields, refusal, refusals};
-use super::schemas::{self, of};
+use super::operations::{TAGS, is_guarded, is_limited, told};
+use super::replies::{self, leave_body_out, refusal};
+use super::{Description, parameters, schemas};
 use crate::api::route::Route;
 
 const ABOUT: &str = "A real-time message proxy: JSON messages in over HTTP, out over WebSocket, Server-Sent \
@@ -14,135 +20,139 @@ const ABOUT: &str = "A real-time message proxy: JSON messages in over HTTP, out 
      with `Allow`, one slash too many at the end of a path 307; `OPTIONS` answers CORS preflights of listed origins. \
      What WebSocket and stream say is in `asyncapi.json`.";
 
-/// Refusals that every request may meet.
-const EVERYWHERE: [u16; 9] = [400, 403, 408, 413, 414, 431, 501, 503, 505];
+/// The methods of all routes, as [`Route::allow`] names them.
+const METHODS: [(&str, HttpMethod); 5] = [
+    ("GET", HttpMethod::Get),
+    ("HEAD", HttpMethod::Head),
+    ("POST", HttpMethod::Post),
+    ("PUT", HttpMethod::Put),
+    ("DELETE", HttpMethod::Delete),
+];
 
 /// The document.
-pub(super) fn describe(about: &Description<'_>) -> Value {
+pub(super) fn describe(about: &Description<'_>) -> OpenApi {
     let offered = |route: &Route| about.has_echo || *route != Route::WebSocketEcho;
-    let paths: Map<String, Value> = Route::ALL
+    let paths = Route::ALL
         .into_iter()
         .filter(offered)
-        .map(|route| (route.pattern().to_owned(), path(route, about)))
-        .collect();
-    let tags = TAGS.map(|(name, text)| json!({"name": name, "description": text}));
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": about.title,
-            "version": about.version,
-            "description": ABOUT,
-            "license": {"name": "MIT", "identifier": "MIT"},
-        },
-        "servers": [{"url": "."}],
-        "tags": tags,
-        "paths": paths,
-        "components": {
-            "schemas": schemas::all(),
-            "headers": fields(),
-            "responses": refusals(),
-            "parameters": {"RequestId": parameters::request_id()},
-            "securitySchemes": security_schemes(about),
-        },
-    })
-}
-
-fn path(route: Route, about: &Description<'_>) -> Value {
-    let methods = route.allow().split(", ");
-    let operations: Map<String, Value> = methods
-        .map(|method| (method.to_lowercase(), operation(route, method, about)))
-        .collect();
-    operations.into()
-}
-
-fn operation(route: Route, method: &str, about: &Description<'_>) -> Value {
-    let is_head = method == "HEAD";
-    let told = told(route, method);
-    let id = match is_head {
-        true => format!("{}Head", told.id),
-        false => told.id.to_owned(),
-    };
-    let summary = match is_head {
-        true => format!("{} (the head of the answer alone)", told.summary),
-        false => told.summary.to_owned(),
-    };
-    let responses = responses(&told, route, is_head, about);
-    let mut parameters = told.parameters;
-    parameters.push(json!({"$ref": "#/components/parameters/RequestId"}));
-    let mut operation = json!({
-        "operationId": id,
-        "tags": [told.tag],
-        "summary": summary,
-        "parameters": parameters,
-        "responses": responses,
-        "security": security(route, about),
+        .fold(PathsBuilder::new(), |paths, route| {
+            paths.path(route.pattern(), path(route, about))
+        });
+    let tags = TAGS.map(|(name, text)| {
+        let tag = TagBuilder::new().name(name);
+        tag.description(Some(text)).build()
     });
-    if let Some(schema) = told.body {
-        let content = json!({"application/json": {"schema": of(schema)}});
-        operation["requestBody"] = json!({"required": true, "content": content});
-    }
-    operation
+    OpenApiBuilder::new()
+        .info(info(about))
+        .servers(Some([Server::new(".")]))
+        .tags(Some(tags))
+        .paths(paths)
+        .components(Some(components(about)))
+        .build()
 }
 
-fn responses(told: &Told, route: Route, is_head: bool, about: &Description<'_>) -> Value {
-    let mut statuses = EVERYWHERE.to_vec();
-    statuses.extend(told.refusals);
-    statuses.extend(is_guarded(route, about).then_some(401));
-    statuses.extend(is_limited(route).then_some(429));
-    let mut responses: Map<String, Value> = statuses
+fn info(about: &Description<'_>) -> Info {
+    let license = LicenseBuilder::new().name("MIT").identifier(Some("MIT"));
+    InfoBuilder::new()
+        .title(about.title)
+        .version(about.version)
+        .description(Some(ABOUT))
+        .license(Some(license.build()))
+        .build()
+}
+
+fn components(about: &Description<'_>) -> Components {
+    let components =
+        replies::all(schemas::all()).parameter("RequestId", parameters::request_id().build());
+    with_security_schemes(components, about).build()
+}
+
+fn path(route: Route, about: &Description<'_>) -> PathItem {
+    let is_allowed = |name| route.allow().split(", ").any(|it| it == name);
+    METHODS
         .into_iter()
-        .map(|status| (status.to_string(), refusal(status, is_head)))
-        .collect();
-    for (status, answer) in &told.answers {
-        let mut answer = answer.clone();
-        if let Some(answer) = answer.as_object_mut().filter(|_| is_head) {
-            answer.remove("content");
-        }
-        responses.insert(status.to_string(), answer);
-    }
-    responses.into()
+        .filter(|(name, _)| is_allowed(*name))
+        .fold(PathItemBuilder::new(), |item, (_, method)| {
+            let operation = operation(route, &method, about);
+            item.operation(method, operation)
+        })
+        .build()
 }
 
-fn security_schemes(about: &Description<'_>) -> Value {
-    let mut schemes = json!({
-        "bearer": {
-            "type": "http",
-            "scheme": "bearer",
-            "bearerFormat": "JWT or API key",
-            "description": "An access token or an API key. For WebSockets of browsers also as the subprotocols \
-                `bearer, bearer.<credential>`.",
-        },
-        "ticket": {
-            "type": "apiKey",
-            "in": "query",
-            "name": "ticket",
-            "description": "A ticket from `POST /api/v1/tickets`, good for one stream or WebSocket.",
-        },
-    });
-    if about.takes_query_tokens {
-        schemes["token"] = json!({"type": "apiKey", "in": "query", "name": "token",
-            "description": "The same credential as for `bearer`."});
+fn operation(route: Route, method: &HttpMethod, about: &Description<'_>) -> Operation {
+    let mut operation = told(route, method)
+        .parameter_ref(Ref::new("#/components/parameters/RequestId"))
+        .securities(Some(security(route, about)));
+    if is_guarded(route, about) {
+        operation = operation.response("401", refusal(401));
     }
-    schemes
+    if is_limited(route) {
+        operation = operation.response("429", refusal(429));
+    }
+    match method {
+        HttpMethod::Head => head_of(operation.build()),
+        _ => operation.build(),
+    }
+}
+
+/// `HEAD` of what is told as `GET`.
+fn head_of(mut get: Operation) -> Operation {
+    get.operation_id = get.operation_id.map(|id| format!("{id}Head"));
+    get.summary = get
+        .summary
+        .map(|summary| format!("{summary} (the head of the answer alone)"));
+    let answers = get.responses.responses.values_mut();
+    answers.for_each(leave_body_out);
+    get
+}
+
+fn with_security_schemes(
+    components: ComponentsBuilder,
+    about: &Description<'_>,
+) -> ComponentsBuilder {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT or API key")
+        .description(Some(
+            "An access token or an API key. For WebSockets of browsers also as the subprotocols \
+             `bearer, bearer.<credential>`.",
+        ));
+    let in_query = |name, about| {
+        let value = ApiKeyValue::with_description(name, about);
+        SecurityScheme::ApiKey(ApiKey::Query(value))
+    };
+    let ticket = in_query(
+        "ticket",
+        "A ticket from `POST /api/v1/tickets`, good for one stream or WebSocket.",
+    );
+    let token = in_query("token", "The same credential as for `bearer`.");
+    let components = components
+        .security_scheme("bearer", SecurityScheme::Http(bearer.build()))
+        .security_scheme("ticket", ticket);
+    match about.takes_query_tokens {
+        true => components.security_scheme("token", token),
+        false => components,
+    }
 }
 
 /// Any one of these is enough; without credentials on this server, none is needed.
-fn security(route: Route, about: &Description<'_>) -> Value {
+fn security(route: Route, about: &Description<'_>) -> Vec<SecurityRequirement> {
     if !is_guarded(route, about) {
-        return json!([]);
+        return Vec::new();
     }
-    let mut any = vec![json!({"bearer": []})];
+    let by = |scheme: &str| SecurityRequirement::new(scheme, Vec::<String>::new());
+    let mut any = vec![by("bearer")];
     if matches!(
         route,
         Route::Stream | Route::WebSocket | Route::WebSocketEcho
     ) {
-        any.push(json!({"ticket": []}));
+        any.push(by("ticket"));
     }
     if about.takes_query_tokens {
-        any.push(json!({"token": []}));
+        any.push(by("token"));
     }
     if !about.asks_for_credentials {
-        any.push(json!({}));
+        any.push(SecurityRequirement::default());
     }
-    any.into()
+    any
 }

@@ -1,61 +1,17 @@
 //! What each route does with each of its methods. The matches have no catch-all for routes, so that a
 //! route that is not described does not compile.
 
-use serde_json::{Value, json};
+use utoipa::openapi::path::{HttpMethod, OperationBuilder};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{Array, Content, ObjectBuilder, Required};
 
 use super::Description;
 use super::parameters;
-use super::replies::{body_of, empty, json_of};
-use super::schemas::of;
+use super::replies::{answer, json_of, refusal};
+use super::schemas::{of, text};
 use crate::api::route::Route;
-
-/// One operation, without what all have.
-pub(super) struct Told {
-    pub(super) id: &'static str,
-    pub(super) tag: &'static str,
-    pub(super) summary: &'static str,
-    pub(super) parameters: Vec<Value>,
-    /// The schema of the body.
-    pub(super) body: Option<&'static str>,
-    /// Answers that are none of the refusals.
-    pub(super) answers: Vec<(u16, Value)>,
-    /// Statuses of refusals that not every operation has.
-    pub(super) refusals: &'static [u16],
-}
-
-impl Told {
-    fn new(tag: &'static str, id: &'static str, summary: &'static str) -> Told {
-        Told {
-            id,
-            tag,
-            summary,
-            parameters: Vec::new(),
-            body: None,
-            answers: Vec::new(),
-            refusals: &[],
-        }
-    }
-
-    fn parameters(self, parameters: Vec<Value>) -> Told {
-        Told { parameters, ..self }
-    }
-
-    fn body(self, schema: &'static str) -> Told {
-        Told {
-            body: Some(schema),
-            ..self
-        }
-    }
-
-    fn answer(mut self, status: u16, answer: Value) -> Told {
-        self.answers.push((status, answer));
-        self
-    }
-
-    fn refusals(self, refusals: &'static [u16]) -> Told {
-        Told { refusals, ..self }
-    }
-}
 
 /// The tags, in the order in which pages show them.
 pub(super) const TAGS: [(&str, &str); 6] = [
@@ -66,6 +22,12 @@ pub(super) const TAGS: [(&str, &str); 6] = [
     ("operate", "For operators and their probes"),
     ("documents", "What describes this interface"),
 ];
+
+/// Refusals that every request may meet.
+const EVERYWHERE: [u16; 9] = [400, 403, 408, 413, 414, 431, 501, 503, 505];
+
+/// Fields of answers that a client may keep and ask about again.
+const CACHED: [&str; 3] = ["ETag", "Cache-Control", "Vary"];
 
 /// Whether a route needs a credential where such are asked for.
 pub(super) fn is_guarded(route: Route, about: &Description<'_>) -> bool {
@@ -81,214 +43,217 @@ pub(super) fn is_limited(route: Route) -> bool {
     !matches!(route, Route::Health | Route::Ready | Route::Metrics)
 }
 
-/// What a route does with a method; `HEAD` is told as `GET`.
-pub(super) fn told(route: Route, method: &str) -> Told {
+/// What a route does with a method, without what depends on the server; `HEAD` is told as `GET`.
+pub(super) fn told(route: Route, method: &HttpMethod) -> OperationBuilder {
     match route {
-        Route::PublishOne | Route::PublishBulk => publish(route),
-        Route::WebSocket | Route::WebSocketEcho => websocket(route),
-        Route::Poll | Route::RelayPoll | Route::PollStats => poll(route),
-        Route::Stream => stream(),
-        Route::Ack => Told::new("consume", "acknowledge", "Acknowledge messages")
-            .body("AckRequest")
-            .answer(200, json_of("What became of each", &of("AckResponse"), &[]))
-            .refusals(&[422]),
-        Route::Tickets => Told::new(
-            "access",
-            "createTicket",
-            "A ticket for one stream or WebSocket",
-        )
-        .answer(
-            201,
-            json_of("The ticket", &of("Ticket"), &["Cache-Control"]),
-        ),
-        Route::Revocations => Told::new("access", "revokeTokens", "End tokens before their time")
-            .body("RevocationRequest")
-            .answer(204, empty("They are accepted no more", &[]))
-            .refusals(&[422]),
-        Route::Health => Told::new("operate", "health", "Whether the process lives")
-            .answer(200, json_of("It does", &of("Health"), &[])),
-        Route::Ready => Told::new("operate", "ready", "Whether requests are to be sent here")
-            .answer(200, json_of("They are", &of("Readiness"), &[]))
-            .answer(503, not_ready()),
-        Route::Metrics => {
-            let text = [("text/plain", json!({"type": "string"}))];
-            Told::new("operate", "metrics", "Counters and gauges for Prometheus")
-                .answer(200, body_of("In the text format 0.0.4", &text, &[]))
-        }
-        Route::Topics if method == "POST" => Told::new("topics", "createTopic", "Create a topic")
-            .body("NewTopic")
-            .answer(201, json_of("It is created", &of("Topic"), &[]))
-            .refusals(&[409, 422]),
-        Route::Topics => Told::new("topics", "listTopics", "Which topics there are, by name")
-            .parameters(vec![parameters::limit(1000, 1000), parameters::after()])
-            .answer(
-                200,
-                json_of(
-                    "Those that may be read",
-                    &json!({"type": "array", "items": of("TopicSummary")}),
-                    &[],
-                ),
-            ),
-        Route::TopicTotals => Told::new("topics", "topicTotals", "Sums over all topics")
-            .answer(200, json_of("The sums", &of("TopicTotals"), &[])),
-        Route::Topic => topic(method),
-        Route::TopicMessages => {
-            let named = std::iter::once(parameters::topic_name());
-            Told::new("topics", "topicMessages", "A page of a topic's history")
-                .parameters(named.chain(parameters::page()).collect())
-                .answer(200, json_of("The page", &of("HistoryPage"), &[]))
-                .refusals(&[307, 404])
-        }
-        Route::OpenApi => document(
-            "openapi",
-            "This description, OpenAPI 3.1",
-            "application/json",
-        ),
-        Route::AsyncApi => document(
-            "asyncapi",
-            "WebSocket and stream, AsyncAPI 3.0",
-            "application/json",
-        ),
-        Route::Docs => document("docs", "A page to read and try", "text/html"),
-        Route::Redoc => document("redoc", "A page to read", "text/html"),
-        Route::DocsFile => {
-            let mut told = document("docsFile", "What these pages load", "text/javascript");
-            told.parameters.push(parameters::file_name());
-            told.refusals(&[307, 404])
-        }
-    }
-}
-
-fn publish(route: Route) -> Told {
-    let repeated = ["Idempotent-Replayed"];
-    let told = if route == Route::PublishOne {
-        let stored = json_of("It is stored", &of("MessageResponse"), &repeated);
-        let spooled = json_of(
-            "It waits in a file until its store is there again",
-            &of("SpooledResponse"),
-            &[],
-        );
-        Told::new("publish", "publish", "Publish a message")
-            .body("Message")
-            .answer(201, stored)
-            .answer(202, spooled)
-    } else {
-        let results = json_of("What became of each", &of("BulkMessageResponse"), &repeated);
-        Told::new(
-            "publish",
-            "publishBulk",
-            "Publish 1 to 100 messages: all valid, or none is taken",
-        )
-        .body("BulkMessageRequest")
-        .answer(207, results)
-    };
-    told.parameters(vec![parameters::idempotency_key()])
-        .refusals(&[422, 500])
-}
-
-fn websocket(route: Route) -> Told {
-    let (id, summary) = if route == Route::WebSocket {
-        (
+        Route::PublishOne => publish(),
+        Route::PublishBulk => publish_bulk(),
+        Route::WebSocket => websocket(
             "webSocket",
             "Open a WebSocket; see asyncapi.json for its messages",
-        )
-    } else {
-        (
+        ),
+        Route::WebSocketEcho => websocket(
             "webSocketEcho",
             "Open a WebSocket that sends back what it gets, for conformance tests",
-        )
-    };
-    let switched = empty(
-        "The connection speaks WebSocket",
-        &["Upgrade", "Sec-WebSocket-Accept"],
+        ),
+        Route::Poll => operation("consume", "poll", "Wait for messages", &[422])
+            .parameters(Some(parameters::poll()))
+            .response(
+                "200",
+                json_of("Messages, or that time is up", of("PollResponse"), &[]),
+            ),
+        Route::RelayPoll => {
+            let summary = "The same, as relay clients ask";
+            operation("consume", "relayPoll", summary, &[422])
+                .request_body(Some(body("RelayPollRequest")))
+                .response(
+                    "200",
+                    json_of("Messages, or none", of("RelayPollResponse"), &[]),
+                )
+        }
+        Route::PollStats => operation("consume", "pollStats", "How many polls wait", &[])
+            .response("200", json_of("The number", of("PollStats"), &[])),
+        Route::Stream => stream(),
+        Route::Ack => operation("consume", "acknowledge", "Acknowledge messages", &[422])
+            .request_body(Some(body("AckRequest")))
+            .response(
+                "200",
+                json_of("What became of each", of("AckResponse"), &[]),
+            ),
+        Route::Tickets => {
+            let summary = "A ticket for one stream or WebSocket";
+            operation("access", "createTicket", summary, &[]).response(
+                "201",
+                json_of("The ticket", of("Ticket"), &["Cache-Control"]),
+            )
+        }
+        Route::Revocations => {
+            let summary = "End tokens before their time";
+            operation("access", "revokeTokens", summary, &[422])
+                .request_body(Some(body("RevocationRequest")))
+                .response("204", answer("They are accepted no more", &[]))
+        }
+        Route::Health => operation("operate", "health", "Whether the process lives", &[])
+            .response("200", json_of("It does", of("Health"), &[])),
+        Route::Ready => {
+            let summary = "Whether requests are to be sent here";
+            operation("operate", "ready", summary, &[])
+                .response("200", json_of("They are", of("Readiness"), &[]))
+                .response("503", not_ready())
+        }
+        Route::Metrics => {
+            let summary = "Counters and gauges for Prometheus";
+            let metrics = answer("In the text format 0.0.4", &[]);
+            operation("operate", "metrics", summary, &[])
+                .response("200", metrics.content("text/plain", words()))
+        }
+        Route::Topics if *method == HttpMethod::Post => {
+            operation("topics", "createTopic", "Create a topic", &[409, 422])
+                .request_body(Some(body("NewTopic")))
+                .response("201", json_of("It is created", of("Topic"), &[]))
+        }
+        Route::Topics => {
+            let summary = "Which topics there are, by name";
+            let listed = Array::new(of("TopicSummary"));
+            operation("topics", "listTopics", summary, &[])
+                .parameters(Some([parameters::limit(1000, 1000), parameters::after()]))
+                .response("200", json_of("Those that may be read", listed, &[]))
+        }
+        Route::TopicTotals => operation("topics", "topicTotals", "Sums over all topics", &[])
+            .response("200", json_of("The sums", of("TopicTotals"), &[])),
+        Route::Topic => topic(method),
+        Route::TopicMessages => {
+            let summary = "A page of a topic's history";
+            operation("topics", "topicMessages", summary, &[307, 404])
+                .parameter(parameters::topic_name())
+                .parameters(Some(parameters::page()))
+                .response("200", json_of("The page", of("HistoryPage"), &[]))
+        }
+        Route::OpenApi => json_document("openapi", "This description, OpenAPI 3.1"),
+        Route::AsyncApi => json_document("asyncapi", "WebSocket and stream, AsyncAPI 3.0"),
+        Route::Docs => page("docs", "A page to read and try"),
+        Route::Redoc => page("redoc", "A page to read"),
+        Route::DocsFile => {
+            let file = answer("The document", &CACHED)
+                .content("text/javascript", words())
+                .content("text/css", words());
+            document("docsFile", "What these pages load", file, &[307, 404])
+                .parameter(parameters::file_name())
+        }
+    }
+}
+
+/// An operation with the refusals that all have, and these.
+fn operation(tag: &str, id: &str, summary: &str, refusals: &[u16]) -> OperationBuilder {
+    let operation = OperationBuilder::new()
+        .tag(tag)
+        .operation_id(Some(id))
+        .summary(Some(summary));
+    EVERYWHERE
+        .iter()
+        .chain(refusals)
+        .fold(operation, |operation, status| {
+            operation.response(status.to_string(), refusal(*status))
+        })
+}
+
+/// A body of this schema.
+fn body(schema: &str) -> RequestBody {
+    RequestBodyBuilder::new()
+        .content("application/json", Content::new(Some(of(schema))))
+        .required(Some(Required::True))
+        .build()
+}
+
+/// A body that is no JSON.
+fn words() -> Content {
+    Content::new(Some(text()))
+}
+
+fn publish() -> OperationBuilder {
+    let repeated = ["Idempotent-Replayed"];
+    let stored = json_of("It is stored", of("MessageResponse"), &repeated);
+    let spooled = json_of(
+        "It waits in a file until its store is there again",
+        of("SpooledResponse"),
+        &[],
     );
-    Told::new("consume", id, summary)
-        .answer(101, switched)
-        .refusals(&[426])
+    operation("publish", "publish", "Publish a message", &[422, 500])
+        .parameter(parameters::idempotency_key())
+        .request_body(Some(body("Message")))
+        .response("201", stored)
+        .response("202", spooled)
 }
 
-fn poll(route: Route) -> Told {
-    match route {
-        Route::Poll => Told::new("consume", "poll", "Wait for messages")
-            .parameters(parameters::poll())
-            .answer(
-                200,
-                json_of("Messages, or that time is up", &of("PollResponse"), &[]),
-            )
-            .refusals(&[422]),
-        Route::RelayPoll => Told::new("consume", "relayPoll", "The same, as relay clients ask")
-            .body("RelayPollRequest")
-            .answer(
-                200,
-                json_of("Messages, or none", &of("RelayPollResponse"), &[]),
-            )
-            .refusals(&[422]),
-        _ => Told::new("consume", "pollStats", "How many polls wait")
-            .answer(200, json_of("The number", &of("PollStats"), &[])),
-    }
+fn publish_bulk() -> OperationBuilder {
+    let repeated = ["Idempotent-Replayed"];
+    let results = json_of("What became of each", of("BulkMessageResponse"), &repeated);
+    let summary = "Publish 1 to 100 messages: all valid, or none is taken";
+    operation("publish", "publishBulk", summary, &[422, 500])
+        .parameter(parameters::idempotency_key())
+        .request_body(Some(body("BulkMessageRequest")))
+        .response("207", results)
 }
 
-fn stream() -> Told {
-    let contents = ["text/event-stream", "application/x-ndjson"];
-    let contents = contents.map(|kind| (kind, json!({"type": "string"})));
-    let fields = ["Cache-Control", "X-Accel-Buffering"];
-    Told::new(
-        "consume",
-        "stream",
-        "Messages as they come: Server-Sent Events, or lines of JSON; see asyncapi.json",
+fn websocket(id: &str, summary: &str) -> OperationBuilder {
+    let fields = ["Upgrade", "Sec-WebSocket-Accept"];
+    let switched = answer("The connection speaks WebSocket", &fields);
+    operation("consume", id, summary, &[426]).response("101", switched)
+}
+
+fn stream() -> OperationBuilder {
+    let summary = "Messages as they come: Server-Sent Events, or lines of JSON; see asyncapi.json";
+    let endless = answer(
+        "It does not end by itself",
+        &["Cache-Control", "X-Accel-Buffering"],
     )
-    .parameters(parameters::stream())
-    .answer(
-        200,
-        body_of("It does not end by itself", &contents, &fields),
-    )
-    .refusals(&[422])
+    .content("text/event-stream", words())
+    .content("application/x-ndjson", words());
+    operation("consume", "stream", summary, &[422])
+        .parameters(Some(parameters::stream()))
+        .response("200", endless)
 }
 
-fn topic(method: &str) -> Told {
-    let told = match method {
-        "PUT" => Told::new("topics", "updateTopic", "Describe a topic anew")
-            .body("TopicUpdate")
-            .answer(200, json_of("It is described", &of("Topic"), &[]))
-            .refusals(&[307, 404, 422]),
-        "DELETE" => Told::new("topics", "deleteTopic", "Remove a topic and its messages")
-            .answer(204, empty("It is gone", &[]))
-            .refusals(&[307, 404]),
-        _ => Told::new("topics", "topic", "Everything about a topic")
-            .answer(200, json_of("The topic", &of("TopicDetails"), &[]))
-            .refusals(&[307, 404]),
+fn topic(method: &HttpMethod) -> OperationBuilder {
+    let operation = match method {
+        HttpMethod::Put => {
+            let summary = "Describe a topic anew";
+            operation("topics", "updateTopic", summary, &[307, 404, 422])
+                .request_body(Some(body("TopicUpdate")))
+                .response("200", json_of("It is described", of("Topic"), &[]))
+        }
+        HttpMethod::Delete => {
+            let summary = "Remove a topic and its messages";
+            operation("topics", "deleteTopic", summary, &[307, 404])
+                .response("204", answer("It is gone", &[]))
+        }
+        _ => operation("topics", "topic", "Everything about a topic", &[307, 404])
+            .response("200", json_of("The topic", of("TopicDetails"), &[])),
     };
-    told.parameters(vec![parameters::topic_name()])
+    operation.parameter(parameters::topic_name())
 }
 
-fn document(id: &'static str, summary: &'static str, kind: &str) -> Told {
-    let schema = match kind {
-        "application/json" => json!({"type": "object"}),
-        _ => json!({"type": "string"}),
-    };
-    let mut contents = vec![(kind, schema.clone())];
-    if id == "docsFile" {
-        contents.push(("text/css", schema));
-    }
-    let mut fields = vec!["ETag", "Cache-Control", "Vary"];
-    if kind == "text/html" {
-        fields.push("Content-Security-Policy");
-    }
-    Told::new("documents", id, summary)
-        .parameters(parameters::conditional())
-        .answer(200, body_of("The document", &contents, &fields))
-        .answer(
-            304,
-            empty("The client has it", &["ETag", "Cache-Control", "Vary"]),
-        )
+fn json_document(id: &str, summary: &str) -> OperationBuilder {
+    let found = json_of("The document", ObjectBuilder::new(), &CACHED);
+    document(id, summary, found, &[])
+}
+
+fn page(id: &str, summary: &str) -> OperationBuilder {
+    let fields = [&CACHED[..], &["Content-Security-Policy"]].concat();
+    let found = answer("The document", &fields).content("text/html", words());
+    document(id, summary, found, &[])
+}
+
+fn document(id: &str, summary: &str, found: ResponseBuilder, refusals: &[u16]) -> OperationBuilder {
+    operation("documents", id, summary, refusals)
+        .parameter(parameters::conditional())
+        .response("200", found)
+        .response("304", answer("The client has it", &CACHED))
 }
 
 /// `/ready` says no with its checks; a connection for which there is no place gets an error.
-fn not_ready() -> Value {
-    let either = json!({"anyOf": [of("Readiness"), of("Error")]});
-    json_of(
-        "They are not, or there is no place for the connection",
-        &either,
-        &["Retry-After"],
-    )
+fn not_ready() -> ResponseBuilder {
+    let either = AnyOfBuilder::new().item(of("Readiness")).item(of("Error"));
+    let about = "They are not, or there is no place for the connection";
+    json_of(about, either, &["Retry-After"])
 }

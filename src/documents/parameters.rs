@@ -1,120 +1,140 @@
 //! Parameters of operations, in path, query and head.
 
-use serde_json::{Value, json};
+use serde_json::json;
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn, ParameterStyle};
+use utoipa::openapi::{RefOr, Required, Schema};
 
-use super::schemas::{self, of};
+use super::schemas::{self, flag, integer, of, text};
+use crate::api::command::TOPICS_MAX;
 use crate::api::poll::{LIMIT_MAX, TIMEOUT_SECONDS_MAX};
 
-fn query(name: &str, about: &str, schema: &Value) -> Value {
-    json!({"name": name, "in": "query", "description": about, "schema": schema})
-}
-
 /// On every request.
-pub(super) fn request_id() -> Value {
-    json!({"name": "X-Request-Id", "in": "header", "schema": {"type": "string"},
-        "description": "Kept if it is 1 to 128 of `A-Za-z0-9._-`, else the server makes one"})
+pub(super) fn request_id() -> ParameterBuilder {
+    let about = "Kept if it is 1 to 128 of `A-Za-z0-9._-`, else the server makes one";
+    header("X-Request-Id", about, text())
 }
 
-pub(super) fn topic_name() -> Value {
-    json!({"name": "name", "in": "path", "required": true, "schema": of("TopicName")})
+pub(super) fn topic_name() -> ParameterBuilder {
+    path("name", of("TopicName"))
 }
 
-pub(super) fn file_name() -> Value {
-    json!({"name": "file", "in": "path", "required": true, "schema": {"type": "string", "minLength": 1}})
+pub(super) fn file_name() -> ParameterBuilder {
+    path("file", text().min_length(Some(1)))
 }
 
-pub(super) fn idempotency_key() -> Value {
-    json!({"name": "Idempotency-Key", "in": "header",
-        "description": "A repeat with the same key gets the first answer, for 600 s",
-        "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"}})
+pub(super) fn idempotency_key() -> ParameterBuilder {
+    let about = "A repeat with the same key gets the first answer, for 600 s";
+    let schema = text().pattern(Some("^[ -~]{1,255}$"));
+    header("Idempotency-Key", about, schema)
 }
 
-pub(super) fn conditional() -> Vec<Value> {
-    vec![
-        json!({"name": "If-None-Match", "in": "header", "schema": {"type": "string"},
-        "description": "Tags of what the client has"}),
-    ]
+pub(super) fn conditional() -> ParameterBuilder {
+    header("If-None-Match", "Tags of what the client has", text())
 }
 
 /// Of listings and pages.
-pub(super) fn limit(default: u32, most: u32) -> Value {
+pub(super) fn limit(default: u32, most: u32) -> ParameterBuilder {
     let about = format!("More than {most} count as {most}");
-    query(
-        "limit",
-        &about,
-        &json!({"type": "integer", "minimum": 1, "default": default}),
-    )
+    let schema = integer().minimum(Some(1)).default(Some(default.into()));
+    query("limit", &about, schema)
 }
 
-pub(super) fn after() -> Value {
-    query(
-        "after",
-        "Topics with names behind this one",
-        &json!({"type": "string"}),
-    )
+pub(super) fn after() -> ParameterBuilder {
+    query("after", "Topics with names behind this one", text())
 }
 
-pub(super) fn page() -> Vec<Value> {
-    let order = json!({"type": "string", "enum": ["asc", "desc"], "default": "desc"});
-    let cursor = json!({"type": "string"});
+pub(super) fn page() -> Vec<ParameterBuilder> {
+    let order = schemas::order().default(Some("desc".into()));
     vec![
         limit(10, 100),
-        query("order", "Newest or oldest first", &order),
+        query("order", "Newest or oldest first", order),
         query(
             "cursor",
             "The id of a message of this topic: what is behind it",
-            &cursor,
+            text(),
         ),
     ]
 }
 
-pub(super) fn poll() -> Vec<Value> {
-    let timeout =
-        json!({"type": "integer", "minimum": 0, "maximum": TIMEOUT_SECONDS_MAX, "default": 30});
-    let limit = json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": 10});
+pub(super) fn poll() -> Vec<ParameterBuilder> {
+    let timeout = integer()
+        .minimum(Some(0))
+        .maximum(Some(TIMEOUT_SECONDS_MAX))
+        .default(Some(30.into()));
+    let limit = integer()
+        .minimum(Some(1))
+        .maximum(Some(LIMIT_MAX))
+        .default(Some(10.into()));
     let mut all = consuming();
-    all.push(query("timeout", "Seconds to wait; 0 only looks", &timeout));
-    all.push(query("limit", "Most messages of the answer", &limit));
+    all.push(query("timeout", "Seconds to wait; 0 only looks", timeout));
+    all.push(query("limit", "Most messages of the answer", limit));
     all
 }
 
-pub(super) fn stream() -> Vec<Value> {
+pub(super) fn stream() -> Vec<ParameterBuilder> {
     let mut all = consuming();
     all.push(query(
         "on_lag",
         "Of a client that is too slow",
-        &schemas::on_lag(),
+        schemas::on_lag(),
     ));
-    all.push(
-        json!({"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"},
-        "description": "As `since`, before which it goes"}),
-    );
+    let about = "As `since`, before which it goes";
+    all.push(header("Last-Event-ID", about, text()));
     all
 }
 
-fn consuming() -> Vec<Value> {
-    let topics = json!({"name": "topics", "in": "query", "required": true,
-        "description": "1 to 50 names with commas between them", "style": "form", "explode": false,
-        "schema": {"type": "array", "items": of("TopicName"), "minItems": 1, "maxItems": 50},
-        "example": ["orders"]});
+fn consuming() -> Vec<ParameterBuilder> {
     let owed = "Only with `delivery_mode=at_least_once`, or a `group`";
     vec![
-        topics,
-        query("since", "Where to start", &schemas::since()),
-        query("client_id", "Who consumes", &schemas::name()),
+        topics(),
+        query("since", "Where to start", schemas::since()),
+        query("client_id", "Who consumes", schemas::name()),
         query(
             "delivery_mode",
             "Whether messages are owed until they are acknowledged",
-            &schemas::delivery_mode(),
+            schemas::delivery_mode(),
         ),
         query(
             "group",
             "Shares messages with the other members; implies `delivery_mode=at_least_once`",
-            &schemas::name(),
+            schemas::name(),
         ),
-        query("ack_timeout", owed, &schemas::ack_timeout()),
-        query("window", owed, &schemas::window()),
-        query("max_deliveries", owed, &schemas::max_deliveries()),
-        query("reset", owed, &json!({"type": "boolean", "default": false})),
+        query("ack_timeout", owed, schemas::ack_timeout()),
+        query("window", owed, schemas::window()),
+        query("max_deliveries", owed, schemas::max_deliveries()),
+        query("reset", owed, flag().default(Some(false.into()))),
     ]
+}
+
+fn topics() -> ParameterBuilder {
+    let about = format!("1 to {TOPICS_MAX} names with commas between them");
+    query("topics", &about, schemas::some(of("TopicName"), TOPICS_MAX))
+        .required(Required::True)
+        .style(Some(ParameterStyle::Form))
+        .explode(Some(false))
+        .example(Some(json!(["orders"])))
+}
+
+fn path(name: &str, schema: impl Into<RefOr<Schema>>) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(schema))
+}
+
+fn query(name: &str, about: &str, schema: impl Into<RefOr<Schema>>) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Query)
+        .description(Some(about))
+        .schema(Some(schema))
+}
+
+fn header(name: &str, about: &str, schema: impl Into<RefOr<Schema>>) -> ParameterBuilder {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .description(Some(about))
+        .schema(Some(schema))
 }

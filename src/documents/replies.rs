@@ -1,8 +1,11 @@
 //! Answers of operations: statuses, fields, bodies.
 
-use serde_json::{Map, Value, json};
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::schema::AllOfBuilder;
+use utoipa::openapi::{ComponentsBuilder, Content, ObjectBuilder, Ref, RefOr, Schema};
 
-use super::schemas::of;
+use super::schemas::{of, text};
 use crate::api::error::ErrorCode;
 
 /// Fields that answers may have, and what they say.
@@ -76,95 +79,92 @@ const REFUSALS: [(u16, &str); 17] = [
     (505, "Neither HTTP/1.0 nor HTTP/1.1"),
 ];
 
-/// All fields as components.
-pub(super) fn fields() -> Map<String, Value> {
-    let field = |about| json!({"description": about, "schema": {"type": "string"}});
-    FIELDS
-        .iter()
-        .map(|(name, about)| ((*name).to_owned(), field(about)))
-        .collect()
-}
-
-/// All refusals as components, with a body and, for `HEAD`, without.
-pub(super) fn refusals() -> Map<String, Value> {
-    let mut all = Map::new();
-    for (status, about) in REFUSALS {
-        let codes: Vec<&str> = ErrorCode::ALL
-            .into_iter()
-            .filter(|code| code.status() == status)
-            .map(ErrorCode::as_str)
-            .collect();
-        let mut names = vec!["X-Request-Id"];
-        names.extend(match status {
-            307 => &["Location"][..],
-            401 => &["WWW-Authenticate"],
-            426 => &["Upgrade", "Sec-WebSocket-Version"],
-            429 => &[
-                "Retry-After",
-                "X-RateLimit-Limit",
-                "X-RateLimit-Remaining",
-                "X-RateLimit-Reset",
-            ],
-            503 => &["Retry-After"],
-            _ => &[],
-        });
-        let bare = json!({"description": about, "headers": headers(&names)});
-        all.insert(format!("{status}-head"), bare.clone());
-        let mut whole = bare;
-        if !codes.is_empty() {
-            let code = json!({"properties": {"error": {"enum": codes}}});
-            let schema = json!({"allOf": [of("Error"), code]});
-            whole["content"] = json!({"application/json": {"schema": schema}});
-        }
-        all.insert(status.to_string(), whole);
+/// All fields and refusals as components, the latter with a body and, for `HEAD`, without.
+pub(super) fn all(mut components: ComponentsBuilder) -> ComponentsBuilder {
+    for (name, about) in FIELDS {
+        let field = HeaderBuilder::new()
+            .schema(Some(text()))
+            .description(Some(about));
+        components = components.header(name, Header::from(field));
     }
-    all
+    for (status, about) in REFUSALS {
+        let whole = refused(status, about);
+        let mut bare = whole.clone();
+        leave_body_out(&mut bare);
+        components = components
+            .response(status.to_string(), whole)
+            .response(format!("{status}-head"), bare);
+    }
+    components
 }
 
 /// A refusal by its status.
-pub(super) fn refusal(status: u16, is_head: bool) -> Value {
-    let end = if is_head { "-head" } else { "" };
-    json!({"$ref": format!("#/components/responses/{status}{end}")})
+pub(super) fn refusal(status: u16) -> Ref {
+    Ref::from_response_name(status.to_string())
 }
 
 /// An answer with a JSON body of this schema.
-pub(super) fn json_of(about: &str, schema: &Value, names: &[&str]) -> Value {
-    body_of(about, &[("application/json", schema.clone())], names)
+pub(super) fn json_of(
+    about: &str,
+    schema: impl Into<RefOr<Schema>>,
+    names: &[&str],
+) -> ResponseBuilder {
+    answer(about, names).content("application/json", Content::new(Some(schema)))
 }
 
-/// An answer with a body of any of these types.
-pub(super) fn body_of(about: &str, contents: &[(&str, Value)], names: &[&str]) -> Value {
-    let contents: Map<String, Value> = contents
-        .iter()
-        .map(|(kind, schema)| ((*kind).to_owned(), json!({"schema": schema})))
-        .collect();
-    let mut answer = empty(about, names);
-    answer["content"] = contents.into();
-    answer
-}
-
-/// An answer without a body.
-pub(super) fn empty(about: &str, names: &[&str]) -> Value {
-    let always = ["X-Request-Id"];
+/// An answer with these fields beside those that all have, and without a body.
+pub(super) fn answer(about: &str, names: &[&str]) -> ResponseBuilder {
     let limited = [
         "X-RateLimit-Limit",
         "X-RateLimit-Remaining",
         "X-RateLimit-Reset",
     ];
-    let names: Vec<&str> = always
-        .iter()
-        .chain(&limited)
-        .chain(names)
-        .copied()
-        .collect();
-    json!({"description": about, "headers": headers(&names)})
+    with_fields(about, limited.iter().chain(names))
 }
 
-fn headers(names: &[&str]) -> Value {
-    let reference = |name: &str| json!({"$ref": format!("#/components/headers/{name}")});
-    let headers: Map<String, Value> = names
-        .iter()
-        .map(|name| ((*name).to_owned(), reference(name)))
+/// Makes of what `GET` gets what `HEAD` does.
+pub(super) fn leave_body_out(answer: &mut RefOr<Response>) {
+    match answer {
+        RefOr::Ref(to) => to.ref_location.push_str("-head"),
+        RefOr::T(answer) => answer.content.clear(),
+    }
+}
+
+fn refused(status: u16, about: &str) -> RefOr<Response> {
+    let names = match status {
+        307 => &["Location"][..],
+        401 => &["WWW-Authenticate"],
+        426 => &["Upgrade", "Sec-WebSocket-Version"],
+        429 => &[
+            "Retry-After",
+            "X-RateLimit-Limit",
+            "X-RateLimit-Remaining",
+            "X-RateLimit-Reset",
+        ],
+        503 => &["Retry-After"],
+        _ => &[],
+    };
+    let answer = with_fields(about, names);
+    let codes: Vec<&str> = ErrorCode::ALL
+        .into_iter()
+        .filter(|code| code.status() == status)
+        .map(ErrorCode::as_str)
         .collect();
-    headers.into()
+    if codes.is_empty() {
+        return answer.into();
+    }
+    let code = ObjectBuilder::new().property("error", text().enum_values(Some(codes)));
+    let schema = AllOfBuilder::new().item(of("Error")).item(code);
+    answer
+        .content("application/json", Content::new(Some(schema)))
+        .into()
+}
+
+fn with_fields<'n>(about: &str, names: impl IntoIterator<Item = &'n &'n str>) -> ResponseBuilder {
+    let answer = ResponseBuilder::new().description(about);
+    std::iter::once(&"X-Request-Id")
+        .chain(names)
+        .fold(answer, |answer, name| {
+            answer.header_ref(*name, Ref::new(format!("#/components/headers/{name}")))
+        })
 }

@@ -1,140 +1,99 @@
 //! Schemas of topics, their history, and errors.
 
-use serde_json::{Map, Value, json};
+use utoipa::openapi::schema::{AnyOfBuilder, ComponentsBuilder, SchemaType};
+use utoipa::openapi::{Array, ObjectBuilder, Type};
 
-use super::schemas::{Named, count, list, object, of, or_null, text};
+use super::schemas::{count, of, or_null, order, text, whole};
 use crate::api::error::ErrorCode;
 
 /// Topics and pages.
-pub(super) fn topics() -> Named {
-    let figures = || {
-        [
-            ("message_count", count()),
-            ("bytes", count()),
-            ("subscribers", count()),
-            ("oldest", or_null(&of("MessageId"))),
-            ("newest", or_null(&of("MessageId"))),
-        ]
-    };
-    let description =
-        || json!({"anyOf": [{"type": "string", "maxLength": 1000}, {"type": "null"}]});
-    let identity = || {
-        [
-            (
-                "topic_id",
-                json!({"type": "string", "pattern": "^topic_[0-9a-v]{12}$"}),
-            ),
-            ("topic_name", of("TopicName")),
-            ("owner_id", json!({"type": "null"})),
-            ("created_at", or_null(&of("Timestamp"))),
-            ("description", description()),
-        ]
-    };
-    let whole = |members: Vec<(&'static str, Value)>| {
-        let names: Vec<&str> = members.iter().map(|it| it.0).collect();
-        let properties: Map<String, Value> = members
-            .iter()
-            .map(|(name, it)| ((*name).to_owned(), it.clone()))
-            .collect();
-        json!({"type": "object", "properties": properties, "required": names})
-    };
-    let mut summary = vec![("topic_name", of("TopicName"))];
-    summary.extend(figures());
-    let mut details: Vec<_> = identity().into();
-    details.extend(figures());
-    vec![
-        ("TopicSummary", whole(summary)),
-        ("Topic", whole(identity().into())),
-        ("TopicDetails", whole(details)),
-        (
-            "TopicTotals",
-            object(
-                "",
-                5,
-                [
-                    ("topics", count()),
-                    ("messages", count()),
-                    ("bytes", count()),
-                    ("subscribers", count()),
-                    ("evicted", count()),
-                ],
-            ),
-        ),
-        (
+pub(super) fn topics(all: ComponentsBuilder) -> ComponentsBuilder {
+    let named = ObjectBuilder::new().property("topic_name", of("TopicName"));
+    let totals = ObjectBuilder::new()
+        .property("topics", count())
+        .property("messages", count())
+        .property("bytes", count())
+        .property("subscribers", count())
+        .property("evicted", count());
+    let page = ObjectBuilder::new()
+        .property("messages", Array::new(of("PolledMessage")))
+        .property("total", count())
+        .property("limit", count())
+        .property("order", order())
+        .property("cursor", or_null(of("MessageId")))
+        .property("next_cursor", or_null(of("MessageId")));
+    all.schema("TopicSummary", whole(with_figures(named)))
+        .schema("Topic", whole(topic()))
+        .schema("TopicDetails", whole(with_figures(topic())))
+        .schema("TopicTotals", whole(totals))
+        .schema(
             "NewTopic",
-            object(
-                "",
-                1,
-                [
-                    ("topic_name", of("TopicName")),
-                    ("description", description()),
-                ],
-            ),
-        ),
-        (
+            whole(ObjectBuilder::new().property("topic_name", of("TopicName")))
+                .property("description", description()),
+        )
+        .schema(
             "TopicUpdate",
-            object("", 1, [("description", description())]),
-        ),
-        (
-            "HistoryPage",
-            object(
-                "",
-                6,
-                [
-                    ("messages", list(&of("PolledMessage"))),
-                    ("total", count()),
-                    ("limit", count()),
-                    ("order", json!({"type": "string", "enum": ["asc", "desc"]})),
-                    ("cursor", or_null(&of("MessageId"))),
-                    ("next_cursor", or_null(&of("MessageId"))),
-                ],
-            ),
-        ),
-    ]
+            whole(ObjectBuilder::new().property("description", description())),
+        )
+        .schema("HistoryPage", whole(page))
 }
 
 /// What errors are told with.
-pub(super) fn errors() -> Named {
+pub(super) fn errors(all: ComponentsBuilder) -> ComponentsBuilder {
     let codes = ErrorCode::ALL.map(ErrorCode::as_str);
-    let place = json!({"type": "array", "items": {"type": ["string", "integer"]}});
-    vec![
-        (
-            "Error",
-            object(
-                "What every error is told with",
-                5,
-                [
-                    ("error", json!({"type": "string", "enum": codes})),
-                    ("message", json!({"type": "string", "minLength": 1})),
-                    (
-                        "details",
-                        json!({"type": ["object", "null"], "properties": {"limit": count()},
-                "description": "For a body that is too large the limit, in bytes"}),
-                    ),
-                    ("request_id", text()),
-                    (
-                        "detail",
-                        json!({"anyOf": [{"type": "string"}, list(&of("ValidationError"))]}),
-                    ),
-                ],
-            ),
-        ),
-        (
-            "ValidationError",
-            object(
-                "One thing that is wrong with a request",
-                4,
-                [
-                    ("type", text()),
-                    ("loc", place),
-                    ("msg", text()),
-                    (
-                        "input",
-                        json!({"description": "What came, if it is not too large"}),
-                    ),
-                    ("ctx", json!({"type": "object"})),
-                ],
-            ),
-        ),
-    ]
+    let details = ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .property("limit", count())
+        .description(Some("For a body that is too large the limit, in bytes"));
+    let detail = AnyOfBuilder::new()
+        .item(text())
+        .item(Array::new(of("ValidationError")));
+    let error = ObjectBuilder::new()
+        .property("error", text().enum_values(Some(codes)))
+        .property("message", text().min_length(Some(1)))
+        .property("details", details)
+        .property("request_id", text())
+        .property("detail", detail);
+    let part = SchemaType::from_iter([Type::String, Type::Integer]);
+    let place = Array::new(ObjectBuilder::new().schema_type(part));
+    let input = ObjectBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .description(Some("What came, if it is not too large"));
+    let wrong = ObjectBuilder::new()
+        .property("type", text())
+        .property("loc", place)
+        .property("msg", text())
+        .property("input", input);
+    all.schema(
+        "Error",
+        whole(error).description(Some("What every error is told with")),
+    )
+    .schema(
+        "ValidationError",
+        whole(wrong)
+            .description(Some("One thing that is wrong with a request"))
+            .property("ctx", ObjectBuilder::new()),
+    )
+}
+
+fn topic() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .property("topic_id", text().pattern(Some("^topic_[0-9a-v]{12}$")))
+        .property("topic_name", of("TopicName"))
+        .property("owner_id", ObjectBuilder::new().schema_type(Type::Null))
+        .property("created_at", or_null(of("Timestamp")))
+        .property("description", description())
+}
+
+fn with_figures(object: ObjectBuilder) -> ObjectBuilder {
+    object
+        .property("message_count", count())
+        .property("bytes", count())
+        .property("subscribers", count())
+        .property("oldest", or_null(of("MessageId")))
+        .property("newest", or_null(of("MessageId")))
+}
+
+fn description() -> AnyOfBuilder {
+    or_null(text().max_length(Some(1000)))
 }

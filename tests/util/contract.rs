@@ -192,8 +192,7 @@ impl AsyncApi {
                 let payload = resolved(&document, &message["payload"]);
                 let mut schema = payload.clone();
                 if operation == "receive" {
-                    // What is not known is ignored.
-                    schema["additionalProperties"] = true.into();
+                    open(&mut schema);
                 }
                 (name.to_owned(), Checked::new(&document, &schema))
             });
@@ -237,6 +236,14 @@ fn compile(document: &Value, schema: &Value) -> Validator {
     close(&mut whole["allOf"][0]);
     close(&mut whole["components"]);
     jsonschema::validator_for(&whole).expect("the schemas are valid")
+}
+
+/// Lets messages of clients have members that are not described: what is not known is ignored.
+fn open(schema: &mut Value) {
+    match schema.get_mut("anyOf").and_then(Value::as_array_mut) {
+        Some(forms) => forms.iter_mut().for_each(open),
+        None => schema["additionalProperties"] = true.into(),
+    }
 }
 
 fn close(value: &mut Value) {
