@@ -2,6 +2,7 @@
 //! answers. No sockets and no clocks; sessions drive this.
 
 pub mod ack;
+pub mod close_reason;
 pub mod command;
 pub mod consumer;
 pub mod dead_letter;

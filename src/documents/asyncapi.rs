@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::Description;
 use super::schemas::{self, of};
+use crate::api::close_reason::CloseReason;
 use crate::api::route::Route;
-use crate::session::CloseReason;
 
 /// Messages that clients of a WebSocket send: name among the messages, schema.
 const RECEIVED: [(&str, &str); 6] = [

@@ -12,7 +12,6 @@ mod access;
 mod ack;
 mod answer;
 mod charging;
-mod close_reason;
 mod closing;
 mod commands;
 mod context;
@@ -32,9 +31,9 @@ mod topics;
 mod websocket;
 mod wrapping;
 
+pub use crate::api::close_reason::CloseReason;
 pub use access::{AccessAnswer, AccessQuestion, AccessRequest, Redeemed, Redemption};
 pub use ack::{AckReply, Acknowledge, Acknowledged};
-pub use close_reason::CloseReason;
 pub use context::{Context, SessionIds, SessionLimits};
 pub use effect::{Effect, SubscribeRequest, Turn};
 pub use exchange::Exchange;

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use crate::owed::Delivery;
 
-/// How much earlier than it was sent a redelivery may seem due: clocks are read before and after system calls.
-const CLOCK_SLACK: Duration = Duration::from_millis(20);
+/// How much earlier than after the timeout a redelivery may seem to come: time runs from when a message was handed
+/// out, and on a machine that is busy it is written later, with Valkey between the two.
+const CLAIM_SLACK: Duration = Duration::from_millis(200);
 /// How long a message that was handed out before an acknowledgement on another connection may take to be
 /// written, on a machine that is busy. Shorter than any `ack_timeout`.
 const WRITE_SLACK: Duration = Duration::from_millis(600);
@@ -287,7 +288,7 @@ impl Journal {
             return Some(1);
         }
         let waited = seen.read_at.saturating_duration_since(previous.sent_after);
-        if waited + CLOCK_SLACK >= self.ack_timeout {
+        if waited + CLAIM_SLACK >= self.ack_timeout {
             return Some(2);
         }
         // Last: a delivery that was read late may come behind a nack of the one that followed it.

@@ -1,8 +1,9 @@
 //! What a worker does for polls and streams.
 
+use super::super::pulsar_proxy::api::reply::Resume;
 use super::super::pulsar_proxy::session::{Polled, StreamOpening, Turn};
-use super::super::pulsar_proxy::topic::{Batch, Gap, Message, TopicName};
-use super::{Conversation, Joined, resumes};
+use super::super::pulsar_proxy::topic::{Batch, Gap, Message, MessageId, TopicName};
+use super::{Conversation, Joined};
 
 impl Conversation {
     /// Answers a poll, if there is anything for it or its time is up.
@@ -95,4 +96,13 @@ impl Conversation {
             }
         }
     }
+}
+
+pub(super) fn resumes(positions: &[(TopicName, MessageId, bool)]) -> Vec<Resume<'_>> {
+    let resumes = positions.iter().map(|(name, position, recovered)| Resume {
+        topic: name.as_str(),
+        position: *position,
+        recovered: *recovered,
+    });
+    resumes.collect()
 }

@@ -7,7 +7,7 @@ use super::pulsar_proxy::api::command::{CommandError, CommandErrorCode};
 use super::pulsar_proxy::api::delivery;
 use super::pulsar_proxy::api::origin::AccessPolicy;
 use super::pulsar_proxy::api::publish::parse_one;
-use super::pulsar_proxy::api::reply::{AckError, Resume};
+use super::pulsar_proxy::api::reply::AckError;
 use super::pulsar_proxy::documents::{Description, Documents};
 use super::pulsar_proxy::edge::TrustedProxies;
 use super::pulsar_proxy::http::HeadLimits;
@@ -24,6 +24,8 @@ use super::pulsar_proxy::topic::{
 
 #[path = "consuming.rs"]
 mod consuming;
+
+use consuming::resumes;
 
 /// A second, in microseconds.
 pub(super) const SECOND: u64 = 1_000_000;
@@ -73,15 +75,6 @@ thread_local! {
 
 /// A topic, where its subscription starts, and what it misses.
 type Joined = (TopicName, MessageId, Option<Gap>);
-
-fn resumes(positions: &[(TopicName, MessageId, bool)]) -> Vec<Resume<'_>> {
-    let resumes = positions.iter().map(|(name, position, recovered)| Resume {
-        topic: name.as_str(),
-        position: *position,
-        recovered: *recovered,
-    });
-    resumes.collect()
-}
 
 /// One client and its server.
 pub(super) struct Conversation {
