@@ -37,6 +37,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// How long it asks to wait.
     pub(super) retry_after: Option<Duration>,
+    /// Whether it is the remembered answer to an earlier request with the same key.
+    pub(super) is_replayed: bool,
     /// The body, as far as it is text.
     pub(super) text: String,
 }
@@ -117,11 +119,13 @@ impl Http {
         let mut response = called.map_err(|error| self.no_answer(error))?;
         let retry_after = response.headers().get("retry-after");
         let retry_after = retry_after.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+        let is_replayed = response.headers().contains_key("idempotent-replayed");
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
         let body = body.read_to_vec().map_err(|error| self.no_answer(error))?;
         Ok(Answer {
             status: response.status().as_u16(),
             retry_after: retry_after.map(|it| Duration::from_secs(it.min(RETRY_AFTER_MAX))),
+            is_replayed,
             text: String::from_utf8_lossy(&body).into_owned(),
         })
     }

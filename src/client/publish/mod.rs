@@ -71,7 +71,9 @@ fn one(order: &Publish, form: &Form, mut sending: Sending, payload: &str) -> Res
     let payload = form.payload(payload.as_bytes());
     let payload =
         payload.map_err(|why| Failure::new(FailureKind::Usage, format!("the payload: {why}")))?;
-    let answer = sending.send("/api/v1/messages", form.message(&payload).as_bytes())?;
+    let message = form.message(&payload);
+    let mut patience = sending.patience();
+    let answer = sending.send("/api/v1/messages", message.as_bytes(), &mut patience)?;
     if !matches!(answer.status, 201 | 202) {
         return Err(sending::refused(&answer));
     }
