@@ -119,6 +119,17 @@ fn lines_that_are_refused_are_named_and_the_others_are_published() {
 }
 
 #[test]
+fn a_bulk_far_over_the_limit_is_divided() {
+    let server = Server::start(&["--max-message-size", "1MiB"]);
+    let line = |n, len| format!("{{\"n\":{n},\"x\":\"{}\"}}\n", "x".repeat(len));
+    let input = [line(1, 9), line(2, 8 << 20), line(3, 100 << 10), line(4, 9)].concat();
+    let ended = publish(&url(&server), &["a", "--retry-for", "20s"], &input);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.errors.contains("line 2 is refused: "), "{ended:?}");
+    assert_eq!(numbers(&server, "a"), [1, 3, 4]);
+}
+
+#[test]
 fn nothing_is_lost_or_doubled_when_connections_break() {
     const LINES: u64 = 3_000;
     let server = Server::start(&["--workers", "2"]);

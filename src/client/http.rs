@@ -21,6 +21,9 @@ use super::stream::Stream;
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// Longest wait that a server may ask for, in seconds.
 const RETRY_AFTER_MAX: u64 = 300;
+/// A body of more bytes is sent when the server has agreed to take it: one that refuses it at its head ends the
+/// connection under what is still being sent, and its answer is lost.
+const UNASKED_BYTES_MAX: usize = 64 << 10;
 /// Bytes of each buffer of a connection.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -106,6 +109,9 @@ impl Http {
         let mut request = request
             .header("Content-Type", "application/json")
             .header("Idempotency-Key", key);
+        if body.len() > UNASKED_BYTES_MAX {
+            request = request.header("Expect", "100-continue");
+        }
         if let Some(value) = self.dialer.authorization()? {
             request = request.header("Authorization", value);
         }
