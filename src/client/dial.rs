@@ -162,7 +162,8 @@ impl Dialer {
         Ok(Stream::Tls(Box::new(stream)))
     }
 
-    /// What a failed handshake means: a certificate does not get better by waiting.
+    /// What a failed handshake means: a certificate does not get better by waiting. All else may be that of a
+    /// balancer whose servers are being replaced.
     fn refused(&self, error: &io::Error) -> DialError {
         let url = &self.url;
         let inner = error
@@ -172,7 +173,7 @@ impl Dialer {
             Some(rustls::Error::InvalidCertificate(error)) => {
                 DialError::Never(format!("the certificate of {url} is not trusted: {error}"))
             }
-            Some(error) => DialError::Never(format!("no TLS with {url}: {error}")),
+            Some(error) => DialError::Away(format!("no TLS with {url}: {error}")),
             None => DialError::Away(format!("no TLS with {url}: {}", reason(error))),
         }
     }
@@ -186,5 +187,31 @@ pub(super) fn reason(error: &io::Error) -> String {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => "no answer in time".to_owned(),
         ErrorKind::UnexpectedEof => "the connection has ended".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::CertificateError;
+
+    #[test]
+    fn a_certificate_alone_does_not_get_better() {
+        let remote = Remote {
+            url: ServerUrl::parse("https://a.example").unwrap(),
+            credential: Credential::None,
+            authorities: None,
+            identity: None,
+            timeout: Duration::from_secs(1),
+        };
+        let dialer = Dialer::with(&remote, None, b"");
+        let refused =
+            |error: rustls::Error| dialer.refused(&io::Error::new(ErrorKind::InvalidData, error));
+        let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
+        assert!(matches!(refused(expired), DialError::Never(_)));
+        let ended = rustls::Error::AlertReceived(rustls::AlertDescription::InternalError);
+        assert!(matches!(refused(ended), DialError::Away(_)));
+        let reset = dialer.refused(&ErrorKind::ConnectionReset.into());
+        assert!(matches!(reset, DialError::Away(_)));
     }
 }

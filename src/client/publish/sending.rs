@@ -84,6 +84,9 @@ impl Sending {
                 (Some(wait), _) => thread::sleep(wait),
                 (None, Ok(answer)) if !is_busy(answer.status) => return Ok(answer),
                 (None, Ok(answer)) => return Err(refused(&answer)),
+                (None, Err(error)) if self.was_there => {
+                    return Err(Failure::new(FailureKind::Unreachable, error));
+                }
                 (None, Err(error)) => return Err(error.into()),
             }
         }
@@ -93,7 +96,8 @@ impl Sending {
         match error {
             NoAnswer::Broken(..) => true,
             NoAnswer::Dial(DialError::Away(_)) => self.was_there || self.retry_for.is_some(),
-            NoAnswer::Dial(DialError::Never(_)) | NoAnswer::Failure(_) => false,
+            // Files of credentials and certificates are being replaced for a moment.
+            NoAnswer::Dial(DialError::Never(_)) | NoAnswer::Failure(_) => self.was_there,
         }
     }
 }
@@ -140,4 +144,31 @@ pub(super) fn refused(answer: &Answer) -> Failure {
         _ => FailureKind::Failed,
     };
     Failure::new(kind, format!("the server refuses: {}", answer.sentence()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::remote::Credential;
+    use crate::client::url::ServerUrl;
+
+    #[test]
+    fn files_may_be_missing_once_the_server_was_there() {
+        let remote = Remote {
+            url: ServerUrl::parse("http://127.0.0.1:1").unwrap(),
+            credential: Credential::File("/nowhere".into()),
+            authorities: None,
+            identity: None,
+            timeout: Duration::from_secs(1),
+        };
+        let mut sending = Sending::new(&remote, Some(Duration::ZERO)).unwrap();
+        let mut kind = |was_there| {
+            sending.was_there = was_there;
+            let mut patience = sending.patience();
+            let sent = sending.send("/", b"", &mut patience).unwrap_err();
+            (sent.kind(), patience.is_over())
+        };
+        assert_eq!(kind(false), (FailureKind::Usage, false));
+        assert_eq!(kind(true), (FailureKind::Unreachable, true), "in vain");
+    }
 }
