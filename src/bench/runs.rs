@@ -128,10 +128,11 @@ impl Site {
                 }
             }
         };
-        facts.program = site.process.and_then(|process| process.name().ok());
+        let program = site.process.and_then(|process| process.name().ok());
+        facts.program = program.as_deref().map(report::printable);
         let health = fetch(&site.target, "/health")?;
         let version = string_field(health.as_bytes(), b"\"version\":\"");
-        facts.version = version.map(str::to_owned);
+        facts.version = version.map(report::printable);
         Ok(site)
     }
 

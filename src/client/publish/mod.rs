@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::failure::{Failure, FailureKind};
+use super::harmless::harmless;
 use super::remote::Remote;
 use bulk::Bulks;
 use input::Feed;
@@ -85,7 +86,11 @@ fn one(order: &Publish, form: &Form, mut sending: Sending, payload: &str) -> Res
     if order.is_quiet && !order.is_json {
         return Ok(());
     }
-    print(shown)
+    // JSON for programs goes as it came.
+    match order.is_json {
+        true => print(shown),
+        false => print(&harmless(shown)),
+    }
 }
 
 fn lines(order: &Publish, form: Form, sending: Sending) -> Result<(), Failure> {

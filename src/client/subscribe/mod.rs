@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::backoff::Backoff;
 use super::dial::Dialer;
 use super::failure::{Failure, FailureKind};
+use super::harmless::harmless;
 use super::interrupt::Interrupt;
 use super::remote::Remote;
 use conversation::Conversation;
@@ -163,7 +164,7 @@ impl Reader<'_> {
     fn note(&self, sentence: &str) {
         if !self.order.is_quiet {
             // Whoever closed it does not want to know.
-            let _ = writeln!(io::stderr(), "pulsar-proxy: {sentence}");
+            let _ = writeln!(io::stderr(), "pulsar-proxy: {}", harmless(sentence));
         }
     }
 }
