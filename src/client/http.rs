@@ -153,12 +153,15 @@ impl Http {
 impl Answer {
     /// The server's own sentence, or the number of the status.
     pub(super) fn sentence(&self) -> String {
-        let said = serde_json::from_str::<serde_json::Value>(&self.text).ok();
-        match said.as_ref().and_then(|it| it["message"].as_str()) {
-            Some(sentence) => sentence.to_owned(),
-            None => format!("status {}", self.status),
-        }
+        sentence(self.status, self.text.as_bytes())
     }
+}
+
+/// The server's own sentence in the body of an error, or the number of the status.
+pub(super) fn sentence(status: u16, body: &[u8]) -> String {
+    let said = serde_json::from_slice::<serde_json::Value>(body).ok();
+    let said = said.as_ref().and_then(|it| it["message"].as_str());
+    said.map_or_else(|| format!("status {status}"), str::to_owned)
 }
 
 /// Gives `ureq` its connections.

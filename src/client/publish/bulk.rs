@@ -217,13 +217,16 @@ mod tests {
         assert_eq!(why(&json!({"message": "Too large"}), 0), "Too large");
     }
 
-    /// Publishes so many lines; the server gives these answers in turn. Returns the keys and numbers of the
-    /// messages that it was sent, and how it ended.
+    /// Key and messages of a request.
+    type Request = (String, Vec<u64>);
+
+    /// Publishes so many lines; the server gives these answers in turn. Returns what it was sent, how it ended,
+    /// and how many messages were published.
     fn published(
         lines: u64,
         retry_for: Duration,
         answers: &[&str],
-    ) -> (Vec<(String, Vec<u64>)>, Result<(), Failure>, u64) {
+    ) -> (Vec<Request>, Result<(), Failure>, u64) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let remote = Remote {
@@ -253,7 +256,7 @@ mod tests {
 
     /// Takes one request and answers it: `+` is an accepted message, `-` a rejected one, and an `r` in front
     /// of them makes it a remembered answer. Anything else is the body of a 422.
-    fn answer(listener: &TcpListener, answer: &str) -> (String, Vec<u64>) {
+    fn answer(listener: &TcpListener, answer: &str) -> Request {
         let (mut stream, _) = listener.accept().unwrap();
         let mut reader = BufReader::new(&stream);
         let (mut key, mut length) = (String::new(), 0);

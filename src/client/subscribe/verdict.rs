@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Stop;
 use crate::client::failure::{Failure, FailureKind};
+use crate::client::http::sentence;
 
 /// Longest wait that a server may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(300);
@@ -75,9 +76,7 @@ pub(super) fn of_error(code: &str, sentence: &str, was_there: bool) -> Stop {
 
 /// What an answer means that is no upgrade.
 pub(super) fn of_status(status: u16, retry_after: Option<u64>, body: &[u8]) -> Stop {
-    let said = serde_json::from_slice::<Value>(body).ok();
-    let said = said.as_ref().and_then(|it| it["message"].as_str());
-    let sentence = said.map_or_else(|| format!("status {status}"), str::to_owned);
+    let sentence = sentence(status, body);
     match status {
         401 | 403 => of_error("FORBIDDEN", &sentence, false),
         408 | 429 | 500 | 502..=504 => {
