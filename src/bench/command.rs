@@ -19,6 +19,10 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 /// Measures, prints the result on stdout, and says whether everything ran without a fault. The first SIGINT or
 /// SIGTERM ends the measurement with what it has, the second one the process.
+        if let Some(warning) = running.warning {
+            // Who closed stderr does not want to know.
+            let _ = writeln!(io::stderr(), "pulsar-proxy: {warning}");
+        }
 ///
 /// # Errors
 /// When the named server cannot be reached, signals cannot be had, or stdout is closed.

@@ -102,9 +102,9 @@ impl Site {
         // Several measurements of one server at a time do not hear each other.
         let prefix = format!("bench-{:08x}", fastrand::u32(..));
         let site = match &order.place {
-            Place::Own(arguments) => {
-                let spawned = spawn(load, arguments)?;
-                facts.arguments = Some(arguments.clone());
+            Place::Own(own) => {
+                let spawned = spawn(load, &own.arguments)?;
+                facts.arguments = Some(own.shown.clone());
                 Site {
                     target: Target::new(spawned.address, "localhost", "", None, &prefix),
                     process: Some(spawned.process),

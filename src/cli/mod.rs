@@ -261,9 +261,9 @@ fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
     names.filter_map(given).collect()
 }
 
-/// The text of an option of a subcommand.
+/// The text of an option of a subcommand; one that it lacks is not given.
 fn given(matches: &ArgMatches, name: &str) -> Option<String> {
-    matches.get_one::<String>(name).cloned()
+    matches.try_get_one::<String>(name).ok().flatten().cloned()
 }
 
 /// The duration of an option of a subcommand, as settings have them.
