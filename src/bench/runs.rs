@@ -19,17 +19,24 @@ use super::wire::string_field;
 use super::workload::{Span, Workload};
 use super::{Machine, Outcome, allow_descriptors, now, tidy};
 
-/// Messages published and not yet delivered to all, in a saturated fan-out: enough for the server to have many
-/// to send at once, and bounded, so that nobody lags.
+/// Messages published and not yet delivered, on average over all subscribers, in a saturated fan-out: enough for
+/// the server to have many to send at once.
 const FANOUT_WINDOW: u64 = 1_000;
+/// Messages that a server of our own keeps of a topic in a saturated fan-out: the slowest subscriber is further
+/// behind than the average, and what it has not had yet must still be there.
+const FANOUT_LOG: usize = 10_000;
+const _: () = assert!(
+    FANOUT_LOG as u64 >= 8 * (FANOUT_WINDOW + 100),
+    "the slowest may be far behind a full window and a bulk"
+);
 /// Requests without an answer on one connection of a saturated fan-out.
 const FANOUT_DEPTH: usize = 4;
 /// A saturated fan-out has so many deliveries that the latency of one message in so many is enough.
 const FANOUT_SAMPLE: u64 = 16;
 /// Connections that come before memory is looked at: they grow what all share.
 const FIRST_CONNECTIONS: usize = 100;
-/// Messages that a server of our own keeps of a topic: soon reached, so that a short run shows what a long one
-/// would.
+/// Messages that a server of our own keeps of a topic in any other load: soon reached, so that a short run shows
+/// what a long one would.
 const OWN_LOG: usize = 1_000;
 /// Connections that a server of our own may have besides those of the load.
 const OWN_SPARE: usize = 200;
@@ -167,9 +174,13 @@ fn spawn(load: &Load, arguments: &[String]) -> Outcome<Spawned> {
     let own = [
         ("port", 0),
         ("max-connections", load.subscribers + OWN_SPARE),
+    let log = match (load.scenario, load.rate) {
+        (Scenario::Fanout, None) => FANOUT_LOG,
+        _ => OWN_LOG,
+    };
         ("http-connections-max", load.connections + OWN_SPARE),
         ("topics-max", load.topics + OWN_SPARE),
-        ("max-messages-per-topic", OWN_LOG),
+        ("max-messages-per-topic", log),
     ];
     let mut command = Command::new(std::env::current_exe()?);
     command.env_clear().current_dir("/").arg("serve");
