@@ -126,6 +126,11 @@ fn refuse(refusal: &Refusal) -> ExitCode {
             let _ = error.print();
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(EXIT_WRONG_SETTINGS))
         }
+        Refusal::HealthUsage(error) => {
+            // Who closed the output does not want to read it.
+            let _ = error.print();
+            ExitCode::FAILURE
+        }
         Refusal::Health(_) => {
             complain(&refusal.to_string());
             ExitCode::FAILURE

@@ -1,6 +1,8 @@
 //! `pulsar-proxy bench`: every load in every form, what it notices, and how it ends.
 
+use std::fs;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -254,15 +256,73 @@ fn a_stalled_server_delays_all_that_were_to_be_sent() {
 #[test]
 fn the_first_signal_ends_it_with_what_it_has() {
     let server = Server::start(&[]);
-    let mut child = hour_long(&server);
-    let kill = format!("kill -INT {}", child.id());
-    let status = Command::new("sh").args(["-c", &kill]).status();
-    assert!(status.expect("a shell can be started").success());
+    for signal in ["INT", "HUP"] {
+        let mut child = hour_long(&server);
+        kill(signal, child.id());
+        let (code, report) = ended(&mut child);
+        assert_eq!(code, Some(0), "{report:#}");
+        assert_eq!(report["interrupted"], true);
+        let run = &report["runs"][0];
+        assert_eq!(number(&run["delivered"]), 3.0 * number(&run["published"]));
+    }
+}
+
+#[test]
+fn connections_are_checked_though_a_signal_ends_the_silence() {
+    let server = Server::start(&[]);
+    let url = url(&server);
+    let arguments = "idle --connections 20 --duration 1h --output json --url";
+    let arguments: Vec<&str> = arguments.split(' ').chain([&*url]).collect();
+    let mut child = bench(&arguments).spawn().expect("it starts");
+    server.wait_for_metric("proxy_websocket_connections_active", &[], 20.0);
+    kill("INT", child.id());
     let (code, report) = ended(&mut child);
-    assert_eq!(code, Some(0), "{report:#}");
-    assert_eq!(report["interrupted"], true);
     let run = &report["runs"][0];
-    assert_eq!(number(&run["delivered"]), 3.0 * number(&run["published"]));
+    assert_eq!(
+        (code, &run["delivered"]),
+        (Some(0), &20.into()),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn a_measurement_that_never_began_has_not_passed() {
+    let server = Server::start(&[]);
+    let url = url(&server);
+    let arguments = "publish --connections 2 --warmup 1h --output json --url";
+    let arguments: Vec<&str> = arguments.split(' ').chain([&*url]).collect();
+    let mut child = bench(&arguments).spawn().expect("it starts");
+    wait_until("messages are published", DEADLINE, || {
+        server.metric("proxy_messages_received_total", &[]) > 5.0
+    });
+    kill("TERM", child.id());
+    let (code, report) = ended(&mut child);
+    assert_eq!(code, Some(1), "{report:#}");
+    assert_eq!(
+        (&report["passed"], &report["runs"]),
+        (&false.into(), &Value::Array(Vec::new())),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn the_second_signal_ends_it_and_the_server_that_it_has_started() {
+    let arguments = ["publish", "--connections", "2", "--duration", "1h"];
+    let mut child = bench(&arguments).spawn().expect("it starts");
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let mut server = 0;
+    wait_until("the server is started", DEADLINE, || {
+        let text = fs::read_to_string(&children).unwrap_or_default();
+        server = text.trim().parse().unwrap_or(0);
+        server != 0
+    });
+    // It answers nothing, so that the first signal alone ends nothing soon.
+    kill("STOP", server);
+    kill("INT", child.id());
+    kill("TERM", child.id());
+    let status = child.wait().expect("it has ended");
+    assert_eq!(status.code(), Some(130), "{status}");
+    assert!(!Path::new(&format!("/proc/{server}")).exists());
 }
 
 #[test]
@@ -346,6 +406,12 @@ fn a_credential_is_shown_and_not_told() {
     assert!(!report.to_string().contains(token));
     // Deleting a topic takes more than this token allows.
     assert_eq!(report["server"]["topics_left"], 1);
+}
+
+fn kill(signal: &str, process: u32) {
+    let kill = format!("kill -{signal} {process}");
+    let status = Command::new("sh").args(["-c", &kill]).status();
+    assert!(status.expect("a shell can be started").success());
 }
 
 /// The exit code and the result of a command that ends.

@@ -165,4 +165,6 @@ fn what_is_not_ready_fails_in_one_sentence() {
     let port = |number: &str| ["--port", number].map(str::to_owned);
     assert_fails(&ask(&port("0"), &[]), "give --url");
     assert_fails(&ask(&port("x"), &[]), "the setting port");
+    let nonsense = ask(&["--nonsense".to_owned()], &[]);
+    assert_eq!(nonsense.code, Some(1), "container engines know no other");
 }

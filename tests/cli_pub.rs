@@ -1,10 +1,12 @@
 //! `pulsar-proxy pub`: each message once, whatever it is read from and whatever happens on the way.
 
 use std::fs;
+use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 use test_util::tokens::{TOKEN_FLAGS, token};
-use test_util::{Ended, Running, Server, ValkeyProxy};
+use test_util::valkey::instance;
+use test_util::{DEADLINE, Ended, Running, Server, Valkey, ValkeyProxy, wait_until};
 
 fn publish(url: &str, arguments: &[&str], input: &str) -> Ended {
     let arguments = [&["pub", "--url", url], arguments].concat();
@@ -119,6 +121,17 @@ fn lines_that_are_refused_are_named_and_the_others_are_published() {
 }
 
 #[test]
+fn a_bulk_far_over_the_limit_is_divided() {
+    let server = Server::start(&["--max-message-size", "1MiB"]);
+    let line = |n, len| format!("{{\"n\":{n},\"x\":\"{}\"}}\n", "x".repeat(len));
+    let input = [line(1, 9), line(2, 8 << 20), line(3, 100 << 10), line(4, 9)].concat();
+    let ended = publish(&url(&server), &["a", "--retry-for", "20s"], &input);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.errors.contains("line 2 is refused: "), "{ended:?}");
+    assert_eq!(numbers(&server, "a"), [1, 3, 4]);
+}
+
+#[test]
 fn nothing_is_lost_or_doubled_when_connections_break() {
     const LINES: u64 = 3_000;
     let server = Server::start(&["--workers", "2"]);
@@ -142,6 +155,41 @@ fn nothing_is_lost_or_doubled_when_connections_break() {
     let ended = running.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(numbers(&server, "a"), (1..=LINES).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_is_doubled_when_valkey_does_not_confirm() {
+    const ROUNDS: u64 = 4;
+    const LINES: u64 = 1_000;
+    let valkey = Valkey::start();
+    let proxy = ValkeyProxy::start((Ipv4Addr::LOCALHOST, valkey.port()).into());
+    let server = instance(proxy.port(), &["--valkey-timeout", "1s"]);
+    server.wait_until_ready();
+    let bulks = || {
+        let labels = [("handler", "/api/v1/messages/bulk"), ("status", "2xx")];
+        server.metric("http_requests_total", &labels)
+    };
+    let url = url(&server);
+    let mut running = Running::start(&["pub", "--url", &url, "a", "--retry-for", "1m"], &[]);
+    let line = |n| format!("{{\"n\":{n}}}\n");
+    for round in 0..ROUNDS {
+        let before = bulks();
+        let last = (round + 1) * LINES;
+        running.give(&(round * LINES + 1..last).map(line).collect::<String>());
+        wait_until("it is in the middle of them", DEADLINE, || bulks() > before);
+        proxy.drop_replies();
+        let before = bulks();
+        running.give(&line(last));
+        // Those whose answers were on their way, and one that has waited in vain.
+        wait_until("a bulk is answered", DEADLINE, || bulks() > before);
+        proxy.pass_replies();
+    }
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(
+        numbers(&server, "a"),
+        (1..=ROUNDS * LINES).collect::<Vec<_>>()
+    );
 }
 
 #[test]

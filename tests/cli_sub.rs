@@ -2,7 +2,8 @@
 //! that is asked for.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -221,6 +222,29 @@ fn groups_share_and_get_again_what_was_not_acknowledged() {
 }
 
 #[test]
+fn a_server_that_is_busy_at_the_beginning_is_waited_for() {
+    let busy = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = busy.local_addr().expect("it is bound");
+    let running = subscribe(&format!("http://{address}"), &["a"]);
+    let (mut stream, _) = busy.accept().expect("it comes");
+    // What is not read yet when the connection ends would take the answer with it.
+    let mut request = BufReader::new(stream.try_clone().expect("a socket"));
+    let mut line = String::new();
+    while request.read_line(&mut line).expect("a request") > 2 {
+        line.clear();
+    }
+    let answer =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    stream.write_all(answer.as_bytes()).expect("it is read");
+    drop((stream, request));
+    running.wait_for("the server is busy: status 503; again in");
+    drop(busy);
+    let port = address.port().to_string();
+    let _server = Program::new(&["--port", &port]).start();
+    running.wait_for("subscribed to a");
+}
+
+#[test]
 fn another_client_of_the_same_name_takes_over() {
     let server = Server::start(&[]);
     let arguments = ["a", "--ack", "--client-id", "me"];
@@ -282,6 +306,23 @@ fn credentials_are_shown_and_replaced() {
     let ended = Running::run(&arguments, &[], "");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(number(&renewed.line()), 1);
+}
+
+#[test]
+fn a_credential_file_may_be_missing_for_a_moment() {
+    let server = Server::start(&TOKEN_FLAGS);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    let write = |seconds| fs::write(&file, token(seconds, &json!({}))).expect("it is written");
+    write(2);
+    let name = file.to_str().expect("a path");
+    let running = subscribed(&url(&server), &["a", "--json", "--credential-file", name]);
+    fs::remove_file(&file).expect("it is there");
+    running.wait_for("No such file or directory (os error 2); again in");
+    write(600);
+    wait_until("it is subscribed again", DEADLINE, || {
+        running.said("subscribed to a") == 2
+    });
 }
 
 #[test]

@@ -141,7 +141,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     (
         "signals",
         &["signal_hook"],
-        &["bench/command.rs", "client", "server.rs"],
+        &["bench/signals.rs", "client", "server.rs"],
     ),
     (
         "threads",
@@ -218,7 +218,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     (
         "the end of the process",
         &["process::exit", "abort("],
-        &["server.rs"],
+        &["bench/signals.rs", "server.rs"],
     ),
 ];
 

@@ -5,36 +5,29 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
-
 use super::order::{Order, Output, Place, Scenario};
 use super::report::Report;
 use super::watch::{Progress, Watch};
-use super::{markdown, runs, text};
+use super::{markdown, runs, signals, text};
 use crate::client::{Failure, FailureKind};
 
-/// What a shell says of a process that ended by SIGINT.
-const EXIT_INTERRUPTED: i32 = 130;
-
-/// Measures, prints the result on stdout, and says whether everything ran without a fault. The first SIGINT or
-/// SIGTERM ends the measurement with what it has, the second one the process.
+/// Measures, prints the result on stdout, and says whether everything ran without a fault. The first signal ends
+/// the measurement with what it has, the second one the process.
 ///
 /// # Errors
 /// When the named server cannot be reached, signals cannot be had, or stdout is closed.
 pub fn run(order: &Order) -> Result<bool, Failure> {
     if let Place::Running(running) = &order.place {
         let unreachable = |error| Failure::new(FailureKind::Unreachable, error);
+        if let Some(warning) = running.warning {
+            // Who closed stderr does not want to know.
+            let _ = writeln!(io::stderr(), "pulsar-proxy: {warning}");
+        }
         runs::reach(running).map_err(unreachable)?;
     }
     let failed = |error: io::Error| Failure::new(FailureKind::Failed, error);
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the first one finds the flag unset.
-        flag::register_conditional_shutdown(signal, EXIT_INTERRUPTED, Arc::clone(&stop))
-            .map_err(failed)?;
-        flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
-    }
+    signals::listen(Arc::clone(&stop)).map_err(failed)?;
     let mut line = Line::new(order);
     let report = runs::carry_out(
         order,

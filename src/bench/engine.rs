@@ -25,6 +25,8 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 const CATCH_UP_MAX: Duration = Duration::from_secs(5);
 /// A server that has refused so many messages and accepted none will not accept the next one.
 const REFUSALS_MAX: u64 = 100;
+/// How long subscribers read on when all has come: what comes twice may come behind the last one.
+const READ_ON: Duration = Duration::from_millis(50);
 /// The longest sleep, so that ends and stalls are noticed.
 const TICK: Duration = Duration::from_millis(20);
 const PACER: Token = Token(usize::MAX);
@@ -258,6 +260,7 @@ impl<'a> Engine<'a> {
             }
         }
         round.elapsed = begin.elapsed();
+        self.read_on(&mut events, &mut round)?;
         round.published = self.accepted - accepted;
         round.delivered = (self.delivered - delivered) - (self.given_up - given_up);
         let unsent = schedule.map_or(0, |schedule| schedule.left());
@@ -267,6 +270,21 @@ impl<'a> Engine<'a> {
         };
         round.faults = self.faults.clone();
         Ok(round)
+    }
+
+    /// Reads for a moment what nothing is known of.
+    fn read_on(&mut self, events: &mut Events, round: &mut Round) -> Outcome<()> {
+        let end = Instant::now() + READ_ON;
+        while !self.subscribers.is_empty() && Instant::now() < end {
+            match self.poll.poll(events, Some(TICK)) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
+                _ => {}
+            }
+            for event in &*events {
+                self.handle(event, false, round);
+            }
+        }
+        Ok(())
     }
 
     fn schedule(&self, begin: Instant, span: Span) -> Option<Schedule> {

@@ -25,6 +25,7 @@ pub mod publisher;
 pub mod report;
 mod runs;
 mod schedule;
+mod signals;
 pub mod socket;
 pub mod spawned;
 pub mod subscriber;

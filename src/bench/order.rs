@@ -17,17 +17,26 @@ pub struct Order {
     pub warmup: Duration,
     /// The form of the result.
     pub output: Output,
-    /// The command line, without credentials, for who wants to repeat it.
+    /// The command line, without secrets, for who wants to repeat it.
     pub command_line: String,
 }
 
 /// The server under load.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// One of its own: started for each load from the same executable, with these arguments in addition.
-    Own(Vec<String>),
+    /// One of its own: started for each load from the same executable.
+    Own(Own),
     /// One that runs already.
     Running(Running),
+}
+
+/// Servers that are started.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// Their arguments beside those that the load makes necessary.
+    pub arguments: Vec<String>,
+    /// The same without secrets.
+    pub shown: Vec<String>,
 }
 
 /// A server that runs already.
@@ -43,6 +52,8 @@ pub struct Running {
     pub credential: Option<Secret>,
     /// Its process, when it is not the one that listens there.
     pub pid: Option<u32>,
+    /// What to know before the credential is sent to it.
+    pub warning: Option<&'static str>,
 }
 
 impl Running {

@@ -15,9 +15,9 @@ pub struct Process {
 /// CPU time used since the process started.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
-    /// Run time of all live threads, with the scheduler's nanosecond clock.
+    /// Run time of all live threads, with the scheduler's nanosecond clock where the kernel has that.
     total: Duration,
-    /// Clock ticks in user mode and in the kernel: coarse, taken for their ratio only.
+    /// Clock ticks in user mode and in the kernel: coarse, taken for their ratio, and where there is nothing else.
     user_ticks: u64,
     kernel_ticks: u64,
 }
@@ -111,11 +111,11 @@ impl Process {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
         // The second field is the program's name in parentheses and may hold anything.
         let (_, fields) = stat.rsplit_once(") ").ok_or("malformed stat")?;
-        Ok(Usage {
-            total: Duration::from_nanos(nanoseconds),
-            user_ticks: field(fields, 11)?,
-            kernel_ticks: field(fields, 12)?,
-        })
+        Ok(Usage::new(
+            nanoseconds,
+            field(fields, 11)?,
+            field(fields, 12)?,
+        ))
     }
 
     /// Memory, counted page by page: slow, and for the owner of the process only.
@@ -149,6 +149,22 @@ impl Process {
 }
 
 impl Usage {
+    fn new(nanoseconds: u64, user_ticks: u64, kernel_ticks: u64) -> Self {
+        // A kernel without schedstat has no such file, or one of zeros.
+        let total = match nanoseconds {
+            0 => {
+                let ticks = (user_ticks + kernel_ticks) as f64;
+                Duration::from_secs_f64(ticks / rustix::param::clock_ticks_per_second() as f64)
+            }
+            _ => Duration::from_nanos(nanoseconds),
+        };
+        Self {
+            total,
+            user_ticks,
+            kernel_ticks,
+        }
+    }
+
     /// What was used since an earlier look.
     pub fn since(&self, earlier: &Usage) -> Spent {
         let user = self.user_ticks.saturating_sub(earlier.user_ticks);
@@ -239,6 +255,16 @@ mod tests {
         drop(listener);
         let elsewhere = ([192, 0, 2, 1], address.port()).into();
         assert!(Process::listening_at(elsewhere).is_none());
+    }
+
+    #[test]
+    fn without_schedstat_ticks_tell_the_time() {
+        let second = rustix::param::clock_ticks_per_second();
+        let none = Usage::new(0, 0, 0);
+        let spent = Usage::new(0, second, 2 * second).since(&none);
+        assert_eq!(spent.total, Duration::from_secs(3));
+        let spent = Usage::new(5_000, second, 0).since(&none);
+        assert_eq!(spent.total, Duration::from_micros(5));
     }
 
     #[cfg(target_endian = "little")]

@@ -8,6 +8,7 @@ use super::machine::Machine;
 use super::order::Load;
 use super::process::Spent;
 use super::workload::Round;
+use crate::client::harmless;
 
 /// A whole result.
 #[derive(Clone, Serialize, Debug)]
@@ -200,8 +201,8 @@ impl Latency {
 /// Words that may be the server's: short, and without what a terminal would act on.
 pub(super) fn printable(words: &str) -> String {
     const CHARS_MAX: usize = 300;
-    let visible = words.chars().map(|c| if c.is_control() { ' ' } else { c });
-    visible.take(CHARS_MAX).collect()
+    let words = words.replace(['\r', '\n'], " ");
+    harmless(&words).chars().take(CHARS_MAX).collect()
 }
 
 impl Cost {

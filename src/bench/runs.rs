@@ -19,17 +19,24 @@ use super::wire::string_field;
 use super::workload::{Span, Workload};
 use super::{Machine, Outcome, allow_descriptors, now, tidy};
 
-/// Messages published and not yet delivered to all, in a saturated fan-out: enough for the server to have many
-/// to send at once, and bounded, so that nobody lags.
+/// Messages published and not yet delivered, on average over all subscribers, in a saturated fan-out: enough for
+/// the server to have many to send at once.
 const FANOUT_WINDOW: u64 = 1_000;
+/// Messages that a server of our own keeps of a topic in a saturated fan-out: the slowest subscriber is further
+/// behind than the average, and what it has not had yet must still be there.
+const FANOUT_LOG: usize = 10_000;
+const _: () = assert!(
+    FANOUT_LOG as u64 >= 8 * (FANOUT_WINDOW + 100),
+    "the slowest may be far behind a full window and a bulk"
+);
 /// Requests without an answer on one connection of a saturated fan-out.
 const FANOUT_DEPTH: usize = 4;
 /// A saturated fan-out has so many deliveries that the latency of one message in so many is enough.
 const FANOUT_SAMPLE: u64 = 16;
 /// Connections that come before memory is looked at: they grow what all share.
 const FIRST_CONNECTIONS: usize = 100;
-/// Messages that a server of our own keeps of a topic: soon reached, so that a short run shows what a long one
-/// would.
+/// Messages that a server of our own keeps of a topic in any other load: soon reached, so that a short run shows
+/// what a long one would.
 const OWN_LOG: usize = 1_000;
 /// Connections that a server of our own may have besides those of the load.
 const OWN_SPARE: usize = 200;
@@ -73,11 +80,14 @@ pub(super) fn carry_out(order: &Order, watch: &mut Watch<'_>) -> Report {
         }
     }
     report.interrupted = watch.is_stopped();
-    report.passed = report.failure.is_none() && report.runs.iter().all(|run| run.passed);
+    // A signal that came before there was any result leaves nothing that could have passed.
+    let has_runs = !report.runs.is_empty();
+    let is_clean = report.runs.iter().all(|run| run.passed);
+    report.passed = report.failure.is_none() && has_runs && is_clean;
     report
 }
 
-/// The result of one load, none if it was ended before it began.
+/// The result of one load, none if it was ended before anything was measured.
 fn carry_out_one(
     order: &Order,
     load: &Load,
@@ -102,9 +112,9 @@ impl Site {
         // Several measurements of one server at a time do not hear each other.
         let prefix = format!("bench-{:08x}", fastrand::u32(..));
         let site = match &order.place {
-            Place::Own(arguments) => {
-                let spawned = spawn(load, arguments)?;
-                facts.arguments = Some(arguments.clone());
+            Place::Own(own) => {
+                let spawned = spawn(load, &own.arguments)?;
+                facts.arguments = Some(own.shown.clone());
                 Site {
                     target: Target::new(spawned.address, "localhost", "", None, &prefix),
                     process: Some(spawned.process),
@@ -128,10 +138,11 @@ impl Site {
                 }
             }
         };
-        facts.program = site.process.and_then(|process| process.name().ok());
+        let program = site.process.and_then(|process| process.name().ok());
+        facts.program = program.as_deref().map(report::printable);
         let health = fetch(&site.target, "/health")?;
         let version = string_field(health.as_bytes(), b"\"version\":\"");
-        facts.version = version.map(str::to_owned);
+        facts.version = version.map(report::printable);
         Ok(site)
     }
 
@@ -163,12 +174,16 @@ impl Site {
 
 /// Starts a server for a load. It knows no settings but these, whatever the environment and the directory say.
 fn spawn(load: &Load, arguments: &[String]) -> Outcome<Spawned> {
+    let log = match (load.scenario, load.rate) {
+        (Scenario::Fanout, None) => FANOUT_LOG,
+        _ => OWN_LOG,
+    };
     let own = [
         ("port", 0),
         ("max-connections", load.subscribers + OWN_SPARE),
         ("http-connections-max", load.connections + OWN_SPARE),
         ("topics-max", load.topics + OWN_SPARE),
-        ("max-messages-per-topic", OWN_LOG),
+        ("max-messages-per-topic", log),
     ];
     let mut command = Command::new(std::env::current_exe()?);
     command.env_clear().current_dir("/").arg("serve");
@@ -270,6 +285,9 @@ fn throughput(
     }
     let before = site.usage()?;
     let round = engine.measure(Span::Time(order.duration), watch)?;
+    if watch.is_stopped() && round.published == 0 && round.faults.is_clean() {
+        return Ok(None);
+    }
     let mut run = Run::new(load, &round);
     charge(&mut run, site, before, round.elapsed)?;
     if let (Some(server), Scenario::Poll) = (&mut run.server, load.scenario) {
@@ -315,7 +333,7 @@ fn idle(order: &Order, load: &Load, site: &Site, watch: &mut Watch<'_>) -> Outco
         .zip(after.0)
         .map(|(before, after)| after.since(&before));
     let resident = site.resident();
-    if watch.is_stopped() {
+    if engine.subscribers() < load.subscribers {
         return Ok(None);
     }
 
@@ -326,8 +344,10 @@ fn idle(order: &Order, load: &Load, site: &Site, watch: &mut Watch<'_>) -> Outco
         after.since(&before).total.as_secs_f64() / silence.elapsed.as_secs_f64()
     });
     engine.open_publishers()?;
-    // A message for each topic: whoever is gone without a word does not get it.
-    let round = engine.measure(Span::Messages(load.topics as u64), watch)?;
+    // A message for each topic: whoever is gone without a word does not get it. A signal has ended the silence
+    // alone: without this nothing would be known of the connections.
+    let messages = Span::Messages(load.topics as u64);
+    let round = Watch::unwatched(|watch| engine.measure(messages, watch))?;
     let mut run = Run::new(load, &round);
     run.mode = "hold";
     run.operations = opened;

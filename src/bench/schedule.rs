@@ -23,8 +23,28 @@ impl Schedule {
         self.next() >= self.end
     }
 
+    /// Requests that are due before the end and not sent.
     pub(super) fn left(&self) -> u64 {
         let left = self.end.saturating_duration_since(self.next());
-        (left.as_secs_f64() / self.interval) as u64
+        (left.as_secs_f64() / self.interval).ceil() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_what_is_still_due() {
+        let begin = Instant::now();
+        for (interval, sent, left) in [(1.0, 0, 4), (1.0, 3, 1), (1.0, 4, 0), (0.25, 2, 12)] {
+            let schedule = Schedule {
+                begin,
+                interval,
+                sent,
+                end: begin + Duration::from_millis(3_500),
+            };
+            assert_eq!(schedule.left(), left, "{interval} {sent}");
+        }
     }
 }

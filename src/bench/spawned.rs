@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -17,9 +18,12 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Of what it says before, in bytes.
 const FIRST_WORDS_MAX: u64 = 64 * 1024;
 
+/// All that are running, so that a signal that ends this process can end them. Whoever starts or ends one holds
+/// the lock meanwhile: none is between two hands when that happens.
+static RUNNING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
 /// A process that is ended when this is dropped.
 pub struct Spawned {
-    child: Child,
     /// Where it listens.
     pub address: SocketAddr,
     /// Itself.
@@ -33,19 +37,21 @@ impl Spawned {
     /// # Errors
     /// When it cannot be started, ends, or does not tell in time.
     pub fn start(mut command: Command, verbose: bool) -> Outcome<Self> {
-        let mut child = command
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let process = Process::new(child.id());
-        let log = child.stderr.take().ok_or("no stderr")?;
+            .stderr(Stdio::piped());
+        let mut running = running();
+        let mut child = command.spawn()?;
+        let (process, log) = (Process::new(child.id()), child.stderr.take());
+        running.push(child);
+        drop(running);
         // From here on an error must not leave the child behind: the guard ends it.
         let mut server = Self {
-            child,
             address: ([127, 0, 0, 1], 0).into(),
             process,
         };
+        let log = log.ok_or("no stderr")?;
         let (tell, told) = mpsc::sync_channel(1);
         thread::spawn(move || read_log(BufReader::new(log), &tell, verbose));
         server.address = match told.recv_timeout(START_TIMEOUT) {
@@ -63,10 +69,32 @@ impl Spawned {
 
 impl Drop for Spawned {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing left to end or wait for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut running = running();
+        if let Some(at) = running
+            .iter()
+            .position(|child| child.id() == self.process.pid())
+        {
+            end(running.swap_remove(at));
+        }
     }
+}
+
+/// Ends all. No other is started as long as the result is held.
+pub(super) fn end_all() -> MutexGuard<'static, Vec<Child>> {
+    let mut running = running();
+    running.drain(..).for_each(end);
+    running
+}
+
+fn running() -> MutexGuard<'static, Vec<Child>> {
+    // Nothing is half done when a panic lets go of it.
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn end(mut child: Child) {
+    // It may have ended by itself; then there is nothing left to end or wait for.
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// Tells the address, or what was said instead; then keeps the pipe empty, so that the server never waits for

@@ -10,7 +10,7 @@ use super::histogram::Histogram;
 use super::socket::Socket;
 use super::target::Target;
 use super::transport::{Transport, Unit, open_poll, open_stream, poll_on, read_offset, subscribe};
-use super::wire::{self, STAMP_MARK, Stamp, encode_frame, message_id};
+use super::wire::{self, STAMP_MARK, Stamp, encode_frame, is_of_topic, message_id};
 
 /// How a subscriber has its messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +43,10 @@ pub struct Subscriber {
     lanes: Vec<Lane>,
     topic: usize,
     topics: usize,
-    /// Where the stamp stood in the last delivery.
+    /// What stands in each delivery of the topic.
+    topic_mark: Vec<u8>,
+    /// Where that stood in the last delivery, and where the stamp did.
+    topic_place: usize,
     stamp_place: usize,
     /// Messages that came for the first time.
     count: u64,
@@ -75,18 +78,32 @@ impl Subscriber {
         senders: usize,
         mode: Mode,
     ) -> Outcome<Self> {
-        let (stream, rest) = mode.open(target, &target.topic(topic))?;
+        let name = target.topic(topic);
+        let (stream, rest) = mode.open(target, &name)?;
         let socket = Socket::new(stream, rest)?;
-        Ok(Self {
+        Ok(Self::of(socket, mode, &name, topic, topics, senders))
+    }
+
+    fn of(
+        socket: Socket,
+        mode: Mode,
+        name: &str,
+        topic: usize,
+        topics: usize,
+        senders: usize,
+    ) -> Self {
+        Self {
             socket,
             mode,
             lanes: vec![Lane::default(); senders],
             topic,
             topics,
+            topic_mark: format!("\"topic\":\"{name}\"").into_bytes(),
+            topic_place: 0,
             stamp_place: 0,
             count: 0,
             since: String::new(),
-        })
+        }
     }
 
     /// Its socket.
@@ -105,7 +122,7 @@ impl Subscriber {
     }
 
     /// Reads deliveries, checks and acknowledges them, and polls on where it polls. Doubled and misordered
-    /// ones become faults.
+    /// ones, and those of other topics, become faults.
     ///
     /// # Errors
     /// The end of the connection in the server's words, and what is no delivery.
@@ -121,6 +138,8 @@ impl Subscriber {
             lanes,
             topic,
             topics,
+            topic_mark,
+            topic_place,
             stamp_place,
             count,
             since,
@@ -136,14 +155,24 @@ impl Subscriber {
                         let stamp = Stamp::find(text, stamp_place).ok_or_else(|| {
                             format!("unexpected message {}", String::from_utf8_lossy(text))
                         })?;
+                        if !is_of_topic(text, topic_mark, topic_place) {
+                            misrouted(stamp, timing.faults);
+                            continue;
+                        }
                         take(stamp, lanes, *topics, count, micros, timing);
                         mode.acks.reply(text, *count, &mut replies)?;
                     }
                     Unit::Page(body) => {
+                        let mut from = 0;
                         for at in memmem::find_iter(body, STAMP_MARK) {
                             let stamp = Stamp::find(&body[at..], &mut 0);
                             let stamp = stamp.ok_or("a malformed stamp in an answer to a poll")?;
-                            take(stamp, lanes, *topics, count, micros, timing);
+                            // A message's topic stands in front of its payload.
+                            match is_of_topic(&body[from..at], topic_mark, &mut 0) {
+                                true => take(stamp, lanes, *topics, count, micros, timing),
+                                false => misrouted(stamp, timing.faults),
+                            }
+                            from = at;
                         }
                         read_offset(body, since)?;
                         let poll = poll_on(target, &target.topic(*topic), since);
@@ -161,6 +190,15 @@ impl Subscriber {
         }
         received
     }
+}
+
+/// Counts a delivery of another topic.
+fn misrouted(stamp: Stamp, faults: &mut Faults) {
+    let Stamp {
+        publisher, number, ..
+    } = stamp;
+    faults.unexpected += 1;
+    faults.note(|| format!("message {number} of publisher {publisher} to another topic"));
 }
 
 /// Checks and measures one delivery.
@@ -242,5 +280,80 @@ impl Acks {
         let ack = format!("{{\"type\":\"ack\",\"message_id\":\"{id}\"{more}}}");
         encode_frame(out, wire::TEXT, ack.as_bytes());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    fn message(topic: &str, number: u64) -> String {
+        format!(
+            "{{\"topic\":\"{topic}\",\"payload\":{{\"stamp\":\"0000-{number:08x}-000000000000\"}}}}"
+        )
+    }
+
+    /// What a subscriber of `load-00000` finds in these bytes.
+    fn checked(transport: Transport, bytes: &[u8]) -> (u64, Faults) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::local(listener.local_addr().unwrap());
+        let stream = TcpStream::connect(target.address()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let mode = Mode {
+            transport,
+            ..Mode::default()
+        };
+        let socket = Socket::new(stream, Vec::new()).unwrap();
+        let mut subscriber = Subscriber::of(socket, mode, &target.topic(0), 0, 1, 1);
+        peer.write_all(bytes).unwrap();
+        drop(peer);
+        let (mut latencies, mut faults) = (Histogram::new(), Faults::default());
+        let mut timing = Timing {
+            start: Instant::now(),
+            sample: 1,
+            latencies: &mut latencies,
+            faults: &mut faults,
+        };
+        // The end of the connection comes behind all bytes.
+        let mut scratch = [0; 4096];
+        while subscriber
+            .receive(&target, &mut scratch, &mut timing)
+            .is_ok()
+        {}
+        (subscriber.count(), faults)
+    }
+
+    #[test]
+    fn messages_of_other_topics_are_unexpected() {
+        let messages = [
+            message("load-00000", 0),
+            message("load-00001", 0),
+            message("load-00000", 1),
+            message("load-000001", 7),
+        ];
+        let frames: Vec<u8> = messages
+            .iter()
+            .flat_map(|text| [&[0x81, text.len() as u8], text.as_bytes()].concat())
+            .collect();
+        let list = messages.join(",");
+        let body = format!("{{\"messages\":[{list}],\"next_offset\":\"msg_1\"}}");
+        let page = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        for (transport, bytes) in [
+            (Transport::WebSocket, &*frames),
+            (Transport::Polls, page.as_bytes()),
+        ] {
+            let (count, faults) = checked(transport, bytes);
+            assert_eq!(
+                (count, faults.unexpected),
+                (2, 2),
+                "{transport:?} {faults:?}"
+            );
+            assert_eq!((faults.doubled, faults.misordered), (0, 0), "{faults:?}");
+        }
     }
 }

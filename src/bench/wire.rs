@@ -60,6 +60,18 @@ impl Stamp {
     }
 }
 
+/// Whether a delivery is of the topic that `mark` names, as JSON does. `place` remembers where that stood in the
+/// last one.
+pub fn is_of_topic(text: &[u8], mark: &[u8], place: &mut usize) -> bool {
+    let is_marked = text
+        .get(*place..)
+        .is_some_and(|rest| rest.starts_with(mark));
+    is_marked
+        || memmem::find(text, mark)
+            .inspect(|at| *place = *at)
+            .is_some()
+}
+
 /// A publish request with places for topics and stamps.
 pub struct PublishTemplate {
     bytes: Vec<u8>,

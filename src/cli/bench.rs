@@ -6,9 +6,11 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgMatches, Command, value_parser};
 
+use super::check::without_credentials;
 use super::{Refusal, Surroundings, duration, given, remote};
 use crate::bench::connections_possible;
-use crate::bench::order::{Load, Order, Output, Place, Running, Scenario};
+use crate::bench::order::{Load, Order, Output, Own, Place, Running, Scenario};
+use crate::config::SETTINGS;
 
 /// Connections of each kind: as many as topics that have a name.
 const CONNECTIONS: RangeInclusive<u64> = 1..=100_000;
@@ -122,7 +124,7 @@ fn scenario(name: &'static str, about: &'static str, duration: &'static str) -> 
                 .default_value("text")
                 .value_parser(PossibleValuesParser::new(["text", "json", "markdown"])),
         )
-        .args(remote::arguments("20s").into_iter().map(for_bench))
+        .args(remote::arguments("20s").into_iter().filter_map(for_bench))
         .arg(
             text(
                 "pid",
@@ -142,17 +144,17 @@ fn scenario(name: &'static str, about: &'static str, duration: &'static str) -> 
         )
 }
 
-/// A shared option as it is here.
-fn for_bench(argument: Arg) -> Arg {
+/// A shared option as it is here; the others are for connections that cannot be measured with.
+fn for_bench(argument: Arg) -> Option<Arg> {
     match argument.get_id().as_str() {
-        "url" => argument.help(
+        "url" => Some(argument.help(
             "http://host:port of the server; nothing else is ever loaded [default: a server of its own]",
+        )),
+        "credential" => Some(argument),
+        "credential-file" => Some(
+            argument.help("File with the API key or access token [env: PULSAR_CREDENTIAL_FILE]"),
         ),
-        "credential" => argument,
-        "credential-file" => argument
-            .help("File with the API key or access token [env: PULSAR_CREDENTIAL_FILE]"),
-        // They are for connections that cannot be measured with.
-        _ => argument.hide(true),
+        _ => None,
     }
 }
 
@@ -258,9 +260,17 @@ fn place(matches: &ArgMatches, surroundings: &Surroundings) -> Result<Place, Ref
     if given(matches, "url").is_none() {
         // The environment names a server for other commands; load goes only where it was told to go.
         let arguments = matches.get_many::<String>("server-arguments");
-        return Ok(Place::Own(
-            arguments.into_iter().flatten().cloned().collect(),
-        ));
+        let arguments: Vec<String> = arguments.into_iter().flatten().cloned().collect();
+        for flag in ["--host", "--log-level"] {
+            if arguments.iter().any(|it| is_flag(it, flag)) {
+                let sentence = format!(
+                    "{flag}: bench reads in the log where on this machine its servers listen"
+                );
+                return Err(Refusal::Command(sentence));
+            }
+        }
+        let shown = without_secrets(arguments.iter().map(String::as_str));
+        return Ok(Place::Own(Own { arguments, shown }));
     }
     let remote = remote::read(matches, &surroundings.environment)?;
     let Some((host, port, base)) = remote.url.plain() else {
@@ -268,13 +278,14 @@ fn place(matches: &ArgMatches, surroundings: &Surroundings) -> Result<Place, Ref
                         TLS costs in addition stands in docs/PERFORMANCE.md";
         return Err(Refusal::Command(sentence.to_owned()));
     };
-    let credential = remote.credential.read();
+    let (credential, warning) = (remote.credential.read(), remote.warning());
     Ok(Place::Running(Running {
         host: host.to_owned(),
         port,
         base: base.to_owned(),
         credential: credential.map_err(|error| Refusal::Command(error.to_string()))?,
         pid: matches.get_one("pid").copied(),
+        warning,
     }))
 }
 
@@ -288,24 +299,50 @@ fn bounded(matches: &ArgMatches, name: &str, least: Duration) -> Result<Duration
     Ok(duration)
 }
 
-/// The command line for a shell, without the credential.
+/// The command line for a shell, without secrets.
 fn command_line(surroundings: &Surroundings) -> String {
-    let mut words = vec!["pulsar-proxy".to_owned()];
+    let words = surroundings.arguments.iter().skip(1);
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    let words = without_secrets(words.iter().map(AsRef::as_ref));
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    format!("pulsar-proxy {}", words.join(" "))
+}
+
+/// The words of a command line with the credential, and what is secret of a server's settings, left out.
+fn without_secrets<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let settings = SETTINGS.iter().map(|setting| setting.about());
+    let secret = settings.filter(|it| it.is_secret).map(|it| it.name);
+    let secret: Vec<&str> = secret.chain(["credential"]).collect();
     let mut is_secret = false;
-    for word in surroundings.arguments.iter().skip(1) {
-        let word = word.to_string_lossy();
-        words.push(match word.strip_prefix("--credential=") {
-            _ if is_secret => "…".to_owned(),
-            Some(_) => "--credential=…".to_owned(),
-            None => quoted(&word),
+    let mut shown = Vec::new();
+    for word in words {
+        if std::mem::take(&mut is_secret) {
+            shown.push("…".to_owned());
+            continue;
+        }
+        let (flag, value) = match word.split_once('=') {
+            Some((flag, _)) => (flag, true),
+            None => (word, false),
+        };
+        let is_named = flag
+            .strip_prefix("--")
+            .is_some_and(|name| secret.contains(&name));
+        is_secret = is_named && !value;
+        shown.push(match is_named && value {
+            true => format!("{flag}=…"),
+            false => without_credentials(word),
         });
-        is_secret = word == "--credential";
     }
-    words.join(" ")
+    shown
+}
+
+fn is_flag(word: &str, flag: &str) -> bool {
+    let rest = word.strip_prefix(flag);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
 }
 
 fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:=,@%+…".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()
     } else {
@@ -345,10 +382,10 @@ mod tests {
 
     #[test]
     fn load_goes_only_where_it_was_told_to_go() {
-        let Place::Own(arguments) = order("publish -- --workers 3").unwrap().place else {
+        let Place::Own(own) = order("publish -- --workers 3").unwrap().place else {
             panic!("the environment has named a server");
         };
-        assert_eq!(arguments, ["--workers", "3"]);
+        assert_eq!(own.arguments, ["--workers", "3"]);
         let Place::Running(running) = order("publish --url http://[::1]:81/p/").unwrap().place
         else {
             panic!("the server was named");
@@ -364,6 +401,10 @@ mod tests {
         }
         assert!(order("publish --url http://a -- --workers 3").is_err());
         assert!(order("publish --pid 1").is_err());
+        for flags in ["--log-level WARNING", "--host=127.0.0.2"] {
+            let said = order(&format!("publish -- {flags}")).unwrap_err();
+            assert!(said.contains("reads in the log"), "{said}");
+        }
     }
 
     #[test]
@@ -404,6 +445,8 @@ mod tests {
             "idle --rate 1",
             "all --rate 1",
             "publish --output xml",
+            "publish --url http://a --timeout 5",
+            "publish --url http://a --ca-file f",
         ] {
             assert!(order(line).is_err(), "{line}");
         }
@@ -420,5 +463,22 @@ mod tests {
             assert!(kept.ends_with("… --rate 5"), "{kept}");
         }
         assert_eq!(quoted("a b'c"), "'a b'\\''c'");
+    }
+
+    #[test]
+    fn secrets_of_servers_go_to_them_alone() {
+        let given = "--jwt-secret-key hunter3 --workers 1 --valkey-password=hunter4 --jwks \
+                     https://u:hunter5@a/b";
+        let order = order(&format!("publish -- {given}")).unwrap();
+        let shown = "--jwt-secret-key … --workers 1 --valkey-password=… --jwks https://…@a/b";
+        assert_eq!(
+            order.command_line,
+            format!("pulsar-proxy bench publish -- {shown}")
+        );
+        let Place::Own(own) = order.place else {
+            panic!("no server was named");
+        };
+        assert_eq!(own.arguments.join(" "), given);
+        assert_eq!(own.shown.join(" "), shown);
     }
 }

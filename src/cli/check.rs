@@ -195,7 +195,7 @@ impl Checked {
 }
 
 /// An address without user, password and query; any other text as it is.
-fn without_credentials(text: &str) -> String {
+pub(super) fn without_credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };

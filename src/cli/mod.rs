@@ -94,6 +94,9 @@ pub enum Refusal {
     /// What a subcommand was told is wrong.
     #[error("{0}")]
     Command(String),
+    /// The command line of `healthcheck` has a flag that does not exist.
+    #[error(transparent)]
+    HealthUsage(clap::Error),
     /// It is not known where the server is whose health is asked for.
     #[error("{0}")]
     Health(String),
@@ -107,7 +110,12 @@ pub enum Refusal {
 /// Help and version, which are no failures ([`clap::Error::exit_code`] says so), and everything that is
 /// wrong with flags, files and settings.
 pub fn parse(surroundings: &Surroundings) -> Result<Task, Refusal> {
-    let matches = command().try_get_matches_from(&surroundings.arguments)?;
+    let arguments = &surroundings.arguments;
+    let matches = command().try_get_matches_from(arguments);
+    let matches = matches.map_err(|error| match arguments.get(1) {
+        Some(name) if name == "healthcheck" && error.use_stderr() => Refusal::HealthUsage(error),
+        _ => Refusal::Usage(error),
+    })?;
     let environment = &surroundings.environment;
     match matches.subcommand() {
         Some(("token", matches)) => {
@@ -253,9 +261,9 @@ fn flags(matches: &ArgMatches) -> BTreeMap<&'static str, String> {
     names.filter_map(given).collect()
 }
 
-/// The text of an option of a subcommand.
+/// The text of an option of a subcommand; one that it lacks is not given.
 fn given(matches: &ArgMatches, name: &str) -> Option<String> {
-    matches.get_one::<String>(name).cloned()
+    matches.try_get_one::<String>(name).ok().flatten().cloned()
 }
 
 /// The duration of an option of a subcommand, as settings have them.

@@ -3,11 +3,13 @@
 use std::io::{self, ErrorKind, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use socket2::{Domain, SockAddr, Type};
 
 use super::failure::{Failure, FailureKind};
 use super::remote::{Credential, Remote};
@@ -118,7 +120,7 @@ impl Dialer {
 
     fn connect(&self) -> io::Result<Socket> {
         let (host, port) = match self.url.place() {
-            Place::Path(path) => return UnixStream::connect(path).map(Socket::Unix),
+            Place::Path(path) => return self.connect_to_path(path).map(Socket::Unix),
             Place::Port { host, port, .. } => (host.as_str(), *port),
         };
         let end = Instant::now() + self.timeout;
@@ -137,6 +139,14 @@ impl Dialer {
             }
         }
         Err(last)
+    }
+
+    /// The kernel waits for room in a listener's queue as long as for room to write: there is no other bound.
+    fn connect_to_path(&self, path: &Path) -> io::Result<UnixStream> {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_write_timeout(Some(self.timeout))?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        Ok(socket.into())
     }
 
     /// Shakes hands.
@@ -162,7 +172,8 @@ impl Dialer {
         Ok(Stream::Tls(Box::new(stream)))
     }
 
-    /// What a failed handshake means: a certificate does not get better by waiting.
+    /// What a failed handshake means: a certificate does not get better by waiting. All else may be that of a
+    /// balancer whose servers are being replaced.
     fn refused(&self, error: &io::Error) -> DialError {
         let url = &self.url;
         let inner = error
@@ -172,7 +183,7 @@ impl Dialer {
             Some(rustls::Error::InvalidCertificate(error)) => {
                 DialError::Never(format!("the certificate of {url} is not trusted: {error}"))
             }
-            Some(error) => DialError::Never(format!("no TLS with {url}: {error}")),
+            Some(error) => DialError::Away(format!("no TLS with {url}: {error}")),
             None => DialError::Away(format!("no TLS with {url}: {}", reason(error))),
         }
     }
@@ -186,5 +197,49 @@ pub(super) fn reason(error: &io::Error) -> String {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => "no answer in time".to_owned(),
         ErrorKind::UnexpectedEof => "the connection has ended".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::CertificateError;
+
+    fn dialer(url: ServerUrl) -> Dialer {
+        let remote = Remote {
+            url,
+            credential: Credential::None,
+            authorities: None,
+            identity: None,
+            timeout: Duration::from_millis(100),
+        };
+        Dialer::with(&remote, None, b"")
+    }
+
+    #[test]
+    fn a_full_queue_is_not_waited_for_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let listener = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let dialer = dialer(ServerUrl::of_path(path));
+        let first = dialer.dial().unwrap();
+        let error = dialer.dial().unwrap_err().to_string();
+        assert!(error.ends_with("no answer in time"), "{error}");
+        drop(first);
+    }
+
+    #[test]
+    fn a_certificate_alone_does_not_get_better() {
+        let dialer = dialer(ServerUrl::parse("https://a.example").unwrap());
+        let refused =
+            |error: rustls::Error| dialer.refused(&io::Error::new(ErrorKind::InvalidData, error));
+        let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
+        assert!(matches!(refused(expired), DialError::Never(_)));
+        let ended = rustls::Error::AlertReceived(rustls::AlertDescription::InternalError);
+        assert!(matches!(refused(ended), DialError::Away(_)));
+        let reset = dialer.refused(&ErrorKind::ConnectionReset.into());
+        assert!(matches!(reset, DialError::Away(_)));
     }
 }

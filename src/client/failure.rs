@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use super::harmless::harmless;
+
 /// What kind of failure it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FailureKind {
@@ -30,7 +32,7 @@ impl FailureKind {
     }
 }
 
-/// A failure in one sentence, which shows no credential.
+/// A failure in one sentence, which shows no credential and commands no terminal, whoever's words are in it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{sentence}")]
 pub struct Failure {
@@ -43,12 +45,23 @@ impl Failure {
     pub fn new(kind: FailureKind, sentence: impl Display) -> Failure {
         Failure {
             kind,
-            sentence: sentence.to_string(),
+            sentence: harmless(&sentence.to_string()).into_owned(),
         }
     }
 
     /// Of what kind it is.
     pub fn kind(&self) -> FailureKind {
         self.kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_server_are_words() {
+        let failure = Failure::new(FailureKind::Failed, "it says: \u{1b}]0;x\u{7}");
+        assert_eq!(failure.to_string(), "it says: \\u001b]0;x\\u0007");
     }
 }

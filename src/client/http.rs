@@ -21,6 +21,9 @@ use super::stream::Stream;
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// Longest wait that a server may ask for, in seconds.
 const RETRY_AFTER_MAX: u64 = 300;
+/// A body of more bytes is sent when the server has agreed to take it: one that refuses it at its head ends the
+/// connection under what is still being sent, and its answer is lost.
+const UNASKED_BYTES_MAX: usize = 64 << 10;
 /// Bytes of each buffer of a connection.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -37,6 +40,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// How long it asks to wait.
     pub(super) retry_after: Option<Duration>,
+    /// Whether it is the remembered answer to an earlier request with the same key.
+    pub(super) is_replayed: bool,
     /// The body, as far as it is text.
     pub(super) text: String,
 }
@@ -104,6 +109,9 @@ impl Http {
         let mut request = request
             .header("Content-Type", "application/json")
             .header("Idempotency-Key", key);
+        if body.len() > UNASKED_BYTES_MAX {
+            request = request.header("Expect", "100-continue");
+        }
         if let Some(value) = self.dialer.authorization()? {
             request = request.header("Authorization", value);
         }
@@ -117,11 +125,13 @@ impl Http {
         let mut response = called.map_err(|error| self.no_answer(error))?;
         let retry_after = response.headers().get("retry-after");
         let retry_after = retry_after.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+        let is_replayed = response.headers().contains_key("idempotent-replayed");
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
         let body = body.read_to_vec().map_err(|error| self.no_answer(error))?;
         Ok(Answer {
             status: response.status().as_u16(),
             retry_after: retry_after.map(|it| Duration::from_secs(it.min(RETRY_AFTER_MAX))),
+            is_replayed,
             text: String::from_utf8_lossy(&body).into_owned(),
         })
     }
@@ -143,12 +153,15 @@ impl Http {
 impl Answer {
     /// The server's own sentence, or the number of the status.
     pub(super) fn sentence(&self) -> String {
-        let said = serde_json::from_str::<serde_json::Value>(&self.text).ok();
-        match said.as_ref().and_then(|it| it["message"].as_str()) {
-            Some(sentence) => sentence.to_owned(),
-            None => format!("status {}", self.status),
-        }
+        sentence(self.status, self.text.as_bytes())
     }
+}
+
+/// The server's own sentence in the body of an error, or the number of the status.
+pub(super) fn sentence(status: u16, body: &[u8]) -> String {
+    let said = serde_json::from_slice::<serde_json::Value>(body).ok();
+    let said = said.as_ref().and_then(|it| it["message"].as_str());
+    said.map_or_else(|| format!("status {status}"), str::to_owned)
 }
 
 /// Gives `ureq` its connections.

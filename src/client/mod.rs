@@ -6,6 +6,7 @@
 mod backoff;
 mod dial;
 mod failure;
+mod harmless;
 mod health;
 mod http;
 mod interrupt;
@@ -17,6 +18,7 @@ mod tls;
 mod url;
 
 pub use failure::{Failure, FailureKind};
+pub(crate) use harmless::harmless;
 pub use health::{Beside, Healthcheck, healthcheck};
 pub use publish::{Publish, publish};
 pub use remote::{Credential, Identity, Remote};

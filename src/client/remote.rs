@@ -48,7 +48,7 @@ pub struct Identity {
 
 impl Remote {
     /// What to know before a credential is sent to it.
-    pub(super) fn warning(&self) -> Option<&'static str> {
+    pub fn warning(&self) -> Option<&'static str> {
         let is_shown = !matches!(self.credential, Credential::None);
         let is_open = !self.url.is_tls() && !self.url.is_local();
         (is_shown && is_open)

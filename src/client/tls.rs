@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::failure::{Failure, FailureKind};
 use super::remote::{Identity, Remote};
@@ -21,20 +22,7 @@ pub(super) fn config(remote: &Remote) -> Result<Arc<ClientConfig>, Failure> {
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::new(FailureKind::Failed, error))?
         .with_root_certificates(roots(remote.authorities.as_deref())?);
-    let config = match &remote.identity {
-        None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let (chain, key) = pair(identity)?;
-            let config = builder.with_client_auth_cert(chain, key);
-            config.map_err(|error| {
-                let certificate = identity.certificate.display();
-                usage(format!(
-                    "the key does not fit the certificate in {certificate}: {error}"
-                ))
-            })?
-        }
-    };
-    Ok(Arc::new(config))
+    showing(remote.identity.as_ref(), builder)
 }
 
 /// For a connection of a program to the server beside it: takes whatever certificate it shows, which nobody
@@ -56,16 +44,26 @@ pub(super) fn beside(
         .map_err(|error| Failure::new(FailureKind::Failed, error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    let config = match identity {
-        None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let (chain, key) = pair(identity)?;
-            let config = builder.with_client_auth_cert(chain, key);
-            config
-                .map_err(|error| usage(format!("the key does not fit the certificate: {error}")))?
-        }
+    Ok((showing(identity, builder)?, shown))
+}
+
+/// The rest of it: the certificate to show, if there is one.
+fn showing(
+    identity: Option<&Identity>,
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+) -> Result<Arc<ClientConfig>, Failure> {
+    let Some(identity) = identity else {
+        return Ok(Arc::new(builder.with_no_client_auth()));
     };
-    Ok((Arc::new(config), shown))
+    let (chain, key) = pair(identity)?;
+    let config = builder.with_client_auth_cert(chain, key);
+    let config = config.map_err(|error| {
+        let certificate = identity.certificate.display();
+        usage(format!(
+            "the key does not fit the certificate in {certificate}: {error}"
+        ))
+    })?;
+    Ok(Arc::new(config))
 }
 
 /// The certificate that a server has shown, and proved to have the key of.

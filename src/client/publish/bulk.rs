@@ -1,7 +1,6 @@
 //! Lines as bulks, in their order.
 
 use std::collections::BTreeSet;
-use std::thread;
 
 use serde_json::Value;
 
@@ -9,12 +8,9 @@ use super::input::Line;
 use super::progress::Progress;
 use super::sending::{self, Sending};
 use super::{Form, print};
-use crate::client::backoff::Backoff;
 use crate::client::failure::{Failure, FailureKind};
 
 const ROUTE: &str = "/api/v1/messages/bulk";
-/// Times that a message is sent again for which a server had no room.
-const ROOM_TRIES_MAX: u32 = 8;
 
 /// Publishes lines.
 #[derive(Debug)]
@@ -87,25 +83,28 @@ impl Bulks {
     }
 
     fn send(&mut self, mut items: Vec<Item>) -> Result<(), Failure> {
-        let mut backoff = Backoff::default();
-        let mut tries = 0;
+        let mut patience = self.sending.patience();
         while !items.is_empty() {
-            let answer = self.sending.send(ROUTE, body(&items).as_bytes())?;
+            let body = body(&items);
+            let answer = self.sending.send(ROUTE, body.as_bytes(), &mut patience)?;
             let said: Value = serde_json::from_str(&answer.text).unwrap_or_default();
             match answer.status {
                 207 => {
                     let before = items.len();
                     items = self.settle(items, &said)?;
-                    tries = if items.len() < before { 0 } else { tries + 1 };
-                    if !items.is_empty() {
-                        if tries > ROOM_TRIES_MAX {
-                            let sentence = "the server has no room for messages";
-                            return Err(Failure::new(FailureKind::Unreachable, sentence));
-                        }
-                        thread::sleep(backoff.next());
+                    let is_remembered = answer.is_replayed && !patience.is_over();
+                    if !items.is_empty() && !is_remembered {
+                        let sentence = "the server takes no messages in time";
+                        return Err(Failure::new(FailureKind::Unreachable, sentence));
+                    }
+                    if items.len() < before {
+                        patience = self.sending.patience();
                     }
                 }
-                413 | 422 => items = self.sort_out(items, answer.status, &said)?,
+                413 | 422 => {
+                    items = self.sort_out(items, answer.status, &said)?;
+                    patience = self.sending.patience();
+                }
                 _ => return Err(sending::refused(&answer)),
             }
         }
@@ -121,7 +120,7 @@ impl Bulks {
         said: &Value,
     ) -> Result<Vec<Item>, Failure> {
         let mut wrong = if status == 422 {
-            wrong(said)
+            wrong(said, items.len())
         } else {
             BTreeSet::new()
         };
@@ -173,11 +172,12 @@ fn body(items: &[Item]) -> String {
     format!("{{\"messages\":[{}]}}", messages.join(","))
 }
 
-/// Which messages of a bulk are wrong (SPEC section 4: `["body","messages",1,…]`).
-fn wrong(said: &Value) -> BTreeSet<usize> {
+/// Which messages of a bulk of so many are wrong (SPEC section 4: `["body","messages",1,…]`).
+fn wrong(said: &Value, count: usize) -> BTreeSet<usize> {
     let entries = said["detail"].as_array().into_iter().flatten();
     let index = |entry: &Value| usize::try_from(entry["loc"][2].as_u64()?).ok();
-    entries.filter_map(index).collect()
+    let indices = entries.filter_map(index);
+    indices.filter(|index| *index < count).collect()
 }
 
 /// What is wrong with one of them.
@@ -195,7 +195,13 @@ fn why(said: &Value, index: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::remote::{Credential, Remote};
+    use crate::client::url::ServerUrl;
     use serde_json::json;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+    use std::time::Duration;
 
     #[test]
     fn the_servers_list_says_which_lines_are_wrong() {
@@ -204,9 +210,141 @@ mod tests {
             {"loc": ["body", "messages", 3, "payload"], "msg": "no"},
             {"loc": ["body", "messages", 1, "payload"], "msg": "no"},
         ]});
-        assert_eq!(wrong(&said), BTreeSet::from([1, 3]));
+        assert_eq!(wrong(&said, 4), BTreeSet::from([1, 3]));
+        assert_eq!(wrong(&said, 1), BTreeSet::new(), "there is no such line");
         assert_eq!(why(&said, 1), "ttl: too small");
-        assert!(wrong(&json!({"detail": "a text"})).is_empty());
+        assert!(wrong(&json!({"detail": "a text"}), 4).is_empty());
         assert_eq!(why(&json!({"message": "Too large"}), 0), "Too large");
+    }
+
+    /// Key and messages of a request.
+    type Request = (String, Vec<u64>);
+
+    /// Publishes so many lines; the server gives these answers in turn. Returns what it was sent, how it ended,
+    /// and how many messages were published.
+    fn published(
+        lines: u64,
+        retry_for: Duration,
+        answers: &[&str],
+    ) -> (Vec<Request>, Result<(), Failure>, u64) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let remote = Remote {
+            url: ServerUrl::parse(&url).unwrap(),
+            credential: Credential::None,
+            authorities: None,
+            identity: None,
+            timeout: Duration::from_secs(10),
+        };
+        let form = Form {
+            front: "{\"payload\":".to_owned(),
+            back: "}".to_owned(),
+            is_text: false,
+        };
+        let sending = Sending::new(&remote, Some(retry_for)).unwrap();
+        let mut bulks = Bulks::new(form, sending, false, Progress::start(true));
+        let lines = (0..lines).map(|number| Line {
+            number,
+            text: Some(format!("{{\"n\":{number}}}").into_bytes()),
+        });
+        thread::scope(|scope| {
+            let serving = scope.spawn(|| answers.iter().map(|it| answer(&listener, it)).collect());
+            let ended = bulks.publish(lines.collect());
+            (serving.join().unwrap(), ended, bulks.progress.published)
+        })
+    }
+
+    /// Takes one request and answers it: `+` is an accepted message, `-` a rejected one, and an `r` in front
+    /// of them makes it a remembered answer. Anything else is the body of a 422.
+    fn answer(listener: &TcpListener, answer: &str) -> Request {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(&stream);
+        let (mut key, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            match line.trim_end().split_once(": ") {
+                Some((name, text)) if name.eq_ignore_ascii_case("idempotency-key") => {
+                    text.clone_into(&mut key);
+                }
+                Some((name, text)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = text.parse().unwrap();
+                }
+                None if line.trim_end().is_empty() => break,
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let said: Value = serde_json::from_slice(&body).unwrap();
+        let numbers = said["messages"].as_array().unwrap().iter();
+        let numbers = numbers.map(|it| it["payload"]["n"].as_u64().unwrap());
+        let (status, replayed, body) = match answer.strip_prefix('r') {
+            Some(signs) => (207, "Idempotent-Replayed: true\r\n", results(signs)),
+            None if answer.starts_with('{') => (422, "", answer.to_owned()),
+            None => (207, "", results(answer)),
+        };
+        let length = body.len();
+        write!(
+            stream,
+            "HTTP/1.1 {status} X\r\nConnection: close\r\n{replayed}Content-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        (key, numbers.collect())
+    }
+
+    fn results(signs: &str) -> String {
+        let status = |sign| if sign == '+' { "accepted" } else { "rejected" };
+        let results: Vec<Value> = signs
+            .chars()
+            .map(|sign| json!({"status": status(sign)}))
+            .collect();
+        let rejected = signs.matches('-').count();
+        json!({"results": results, "summary": {"rejected": rejected}}).to_string()
+    }
+
+    #[test]
+    fn what_was_not_confirmed_is_repeated_under_its_key() {
+        let minute = Duration::from_secs(60);
+        let (requests, ended, published) = published(2, minute, &["--", "+-", "++"]);
+        ended.unwrap();
+        assert_eq!(published, 2);
+        assert!(requests.iter().all(|it| it.1 == [0, 1]), "{requests:?}");
+        let keys: BTreeSet<&String> = requests.iter().map(|it| &it.0).collect();
+        assert_eq!(keys.len(), 1, "{requests:?}");
+    }
+
+    #[test]
+    fn what_a_server_remembers_as_rejected_comes_under_a_new_key() {
+        let minute = Duration::from_secs(60);
+        let answers = ["-+-", "r-+-", "--", "r--", "++"];
+        let (requests, ended, published) = published(3, minute, &answers);
+        ended.unwrap();
+        assert_eq!(published, 3);
+        let numbers: Vec<&[u64]> = requests.iter().map(|it| &*it.1).collect();
+        assert_eq!(
+            numbers,
+            [&[0, 1, 2][..], &[0, 1, 2], &[0, 2], &[0, 2], &[0, 2]]
+        );
+        let keys: BTreeSet<&String> = requests.iter().map(|it| &it.0).collect();
+        assert_eq!(keys.len(), 3, "{requests:?}");
+    }
+
+    #[test]
+    fn a_server_without_room_is_not_asked_again_when_time_is_up() {
+        for answers in [["+-"], ["r+-"]] {
+            let (_, ended, published) = published(2, Duration::ZERO, &answers);
+            assert_eq!(ended.unwrap_err().kind(), FailureKind::Unreachable);
+            assert_eq!(published, 1);
+        }
+    }
+
+    #[test]
+    fn a_list_of_lines_that_do_not_exist_is_no_list() {
+        let nowhere = r#"{"detail":[{"loc":["body","messages",7],"msg":"no"}]}"#;
+        let (requests, ended, published) = published(2, Duration::ZERO, &[nowhere, nowhere, "+"]);
+        ended.unwrap();
+        let numbers: Vec<&[u64]> = requests.iter().map(|it| &*it.1).collect();
+        assert_eq!((numbers, published), (vec![&[0, 1][..], &[0], &[1]], 1));
     }
 }

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::failure::{Failure, FailureKind};
+use super::harmless::harmless;
 use super::remote::Remote;
 use bulk::Bulks;
 use input::Feed;
@@ -71,7 +72,9 @@ fn one(order: &Publish, form: &Form, mut sending: Sending, payload: &str) -> Res
     let payload = form.payload(payload.as_bytes());
     let payload =
         payload.map_err(|why| Failure::new(FailureKind::Usage, format!("the payload: {why}")))?;
-    let answer = sending.send("/api/v1/messages", form.message(&payload).as_bytes())?;
+    let message = form.message(&payload);
+    let mut patience = sending.patience();
+    let answer = sending.send("/api/v1/messages", message.as_bytes(), &mut patience)?;
     if !matches!(answer.status, 201 | 202) {
         return Err(sending::refused(&answer));
     }
@@ -83,7 +86,11 @@ fn one(order: &Publish, form: &Form, mut sending: Sending, payload: &str) -> Res
     if order.is_quiet && !order.is_json {
         return Ok(());
     }
-    print(shown)
+    // JSON for programs goes as it came.
+    match order.is_json {
+        true => print(shown),
+        false => print(&harmless(shown)),
+    }
 }
 
 fn lines(order: &Publish, form: Form, sending: Sending) -> Result<(), Failure> {

@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use crate::client::harmless::harmless;
+
 /// Nobody wonders before.
 const QUIET: Duration = Duration::from_secs(1);
 /// Time between two looks of a person.
@@ -47,6 +49,7 @@ impl Progress {
     /// Says something on a line of its own.
     pub(super) fn tell(&self, sentence: &str) {
         let clear = if self.shown.is_some() { "\r\x1b[K" } else { "" };
+        let sentence = harmless(sentence);
         self.write(&format!("{clear}pulsar-proxy: {sentence}\n"));
     }
 

@@ -19,6 +19,7 @@ use crate::client::dial::{DialError, Dialer, reason};
 use crate::client::failure::{Failure, FailureKind};
 use crate::client::remote::Credential;
 use crate::client::stream::Stream;
+use crate::config::Secret;
 
 /// Largest message that is taken: the largest that a server may be set to, and what is around it.
 const MESSAGE_BYTES_MAX: usize = 80 << 20;
@@ -86,14 +87,15 @@ impl<'r, 'o> Conversation<'r, 'o> {
     ) -> Result<Conversation<'r, 'o>, Stop> {
         let stream = dialer.dial().map_err(|error| match error {
             DialError::Away(why) => again(&why, None),
-            DialError::Never(_) => Stop::Failed(error.into()),
+            DialError::Never(_) => reader.unless_it_was_there(error.into()),
         })?;
         let watched = stream.socket().try_clone();
         reader
             .interrupt
             .watch(Some(watched.map_err(|error| broken(&error.into()))?));
-        let shown = dialer.authorization()?;
-        let socket = upgrade(dialer, stream, shown.as_deref())?;
+        let shown = dialer.authorization();
+        let shown = shown.map_err(|failure| reader.unless_it_was_there(failure))?;
+        let socket = upgrade(dialer, stream, shown.as_deref(), &mut reader.has_answered)?;
         let interval = Some(reader.order.ping_interval);
         let set = socket.get_ref().socket().set_read_timeout(interval);
         set.map_err(|error| broken(&error.into()))?;
@@ -208,6 +210,7 @@ impl<'r, 'o> Conversation<'r, 'o> {
                 }
                 self.unanswered = self.unanswered.saturating_sub(1);
                 if self.unanswered == 0 {
+                    self.reader.was_there = true;
                     let topics = self.reader.order.topics.join(", ");
                     self.reader.note(&format!("subscribed to {topics}"));
                 }
@@ -263,43 +266,44 @@ impl<'r, 'o> Conversation<'r, 'o> {
             return Ok(());
         }
         if self.unanswered > 0 {
-            return Err(verdict::of_error(code, sentence));
+            return Err(verdict::of_error(code, sentence, self.reader.was_there));
         }
         self.reader.note(&format!("the server says: {sentence}"));
         Ok(())
     }
 
     fn closed(&self, code: u16, reason: &str) -> Stop {
-        if code == 4001 && self.has_new_credential() {
-            return again("the credential holds no more, and there is a new one", None);
+        if code == 4001 {
+            match self.new_credential() {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    return again("the credential holds no more, and there is a new one", None);
+                }
+                // It may be there in a moment.
+                Err(failure) => return self.reader.unless_it_was_there(failure),
+            }
         }
-        if let Some((_, sentence)) = self.told.as_ref().filter(|_| code == 1000)
-            && self.reader.was_there
-        {
-            // It was right once, so what is wrong now is not the request.
-            return again(sentence, None);
-        }
-        verdict::of_close(code, reason, self.told.as_ref())
+        let was_there = self.reader.was_there;
+        verdict::of_close(code, reason, self.told.as_ref(), was_there)
     }
 
     /// The file of the credential may have been replaced in time.
     fn renew(&mut self) -> Result<(), Stop> {
-        if !self.has_new_credential() {
-            return Ok(());
-        }
-        let Some(secret) = self.credential.read()? else {
+        // One that cannot be read now is looked for when the server ends the connection.
+        let Ok(Some(secret)) = self.new_credential() else {
             return Ok(());
         };
         self.shown = Some(format!("Bearer {}", secret.expose()));
         self.say(&json!({"type": "auth", "token": secret.expose()}))
     }
 
-    fn has_new_credential(&self) -> bool {
+    /// What is in the file of the credential, if that was not shown yet.
+    fn new_credential(&self) -> Result<Option<Secret>, Failure> {
         let Credential::File(_) = self.credential else {
-            return false;
+            return Ok(None);
         };
-        let read = self.credential.read().ok().flatten();
-        read.is_some_and(|secret| Some(format!("Bearer {}", secret.expose())) != self.shown)
+        let read = self.credential.read()?;
+        Ok(read.filter(|secret| Some(format!("Bearer {}", secret.expose())) != self.shown))
     }
 
     /// Hands on what was printed, and acknowledges it then.
@@ -363,6 +367,7 @@ fn upgrade(
     dialer: &Dialer,
     stream: Stream,
     authorization: Option<&str>,
+    has_answered: &mut bool,
 ) -> Result<WebSocket<Stream>, Stop> {
     let failed = |error: &dyn std::fmt::Display| {
         Stop::Failed(Failure::new(FailureKind::Failed, error.to_string()))
@@ -377,9 +382,13 @@ fn upgrade(
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
     match client_with_config(request, stream, Some(config)) {
-        Ok((socket, _)) => Ok(socket),
+        Ok((socket, _)) => {
+            *has_answered = true;
+            Ok(socket)
+        }
         Err(HandshakeError::Interrupted(_)) => Err(again("no answer in time", None)),
         Err(HandshakeError::Failure(Error::Http(answer))) => {
+            *has_answered = true;
             let retry_after = answer.headers().get("retry-after");
             let retry_after = retry_after.and_then(|it| it.to_str().ok()?.parse().ok());
             let body = answer.body().as_deref().unwrap_or_default();

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::backoff::Backoff;
 use super::dial::Dialer;
 use super::failure::{Failure, FailureKind};
+use super::harmless::harmless;
 use super::interrupt::Interrupt;
 use super::remote::Remote;
 use conversation::Conversation;
@@ -80,6 +81,8 @@ struct Reader<'a> {
     places: Places,
     output: Output,
     interrupt: Interrupt,
+    /// Whether a server has answered, were it that it is busy: it is worth waiting for.
+    has_answered: bool,
     /// Whether all topics were subscribed to once.
     was_there: bool,
 }
@@ -96,6 +99,7 @@ pub fn subscribe(order: &Subscribe) -> Result<(), Failure> {
         places: Places::new(&order.topics, &order.offset),
         output: Output::new(order.is_json, order.count),
         interrupt: Interrupt::listen()?,
+        has_answered: false,
         was_there: false,
     };
     if let Some(warning) = order.remote.warning() {
@@ -127,8 +131,7 @@ pub fn subscribe(order: &Subscribe) -> Result<(), Failure> {
             backoff.reset();
             away_since = None;
         }
-        reader.was_there |= has_subscribed;
-        let patience = match (order.retry_for, reader.was_there) {
+        let patience = match (order.retry_for, reader.has_answered) {
             (Some(time), _) => time,
             (None, true) => Duration::MAX,
             (None, false) => Duration::ZERO,
@@ -149,11 +152,19 @@ pub fn subscribe(order: &Subscribe) -> Result<(), Failure> {
 }
 
 impl Reader<'_> {
+    /// What a failure means before anything is asked: where all was right once, files may be being replaced.
+    fn unless_it_was_there(&self, failure: Failure) -> Stop {
+        match self.was_there {
+            true => verdict::again(&failure.to_string(), None),
+            false => Stop::Failed(failure),
+        }
+    }
+
     /// Says something on standard error.
     fn note(&self, sentence: &str) {
         if !self.order.is_quiet {
             // Whoever closed it does not want to know.
-            let _ = writeln!(io::stderr(), "pulsar-proxy: {sentence}");
+            let _ = writeln!(io::stderr(), "pulsar-proxy: {}", harmless(sentence));
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Standard output: a line for each message.
 
-use std::borrow::Cow;
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write};
 
 use serde_json::value::RawValue;
@@ -8,6 +7,7 @@ use serde_json::value::RawValue;
 use super::Stop;
 use super::conversation::Frame;
 use crate::client::failure::{Failure, FailureKind};
+use crate::client::harmless::harmless;
 
 /// Bytes that are written at once.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -90,33 +90,5 @@ fn closed(error: &io::Error) -> Stop {
             FailureKind::Failed,
             format!("standard output: {error}"),
         )),
-    }
-}
-
-/// The text with those control characters escaped that JSON allows and terminals obey.
-fn harmless(text: &str) -> Cow<'_, str> {
-    let is_control = |sign: char| ('\u{7f}'..='\u{9f}').contains(&sign);
-    if !text.contains(is_control) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for sign in text.chars() {
-        if is_control(sign) {
-            shown.push_str(&format!("\\u{:04x}", u32::from(sign)));
-        } else {
-            shown.push(sign);
-        }
-    }
-    Cow::Owned(shown)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_commands_a_terminal() {
-        assert_eq!(harmless("{\"a\":\"ü\"}"), "{\"a\":\"ü\"}");
-        assert_eq!(harmless("a\u{9b}31m\u{7f}"), "a\\u009b31m\\u007f");
     }
 }

@@ -6,12 +6,18 @@ use serde_json::Value;
 
 use super::Stop;
 use crate::client::failure::{Failure, FailureKind};
+use crate::client::http::sentence;
 
 /// Longest wait that a server may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// What a close frame means (SPEC section 5). `told` is the code and sentence of the last error before it.
-pub(super) fn of_close(code: u16, reason: &str, told: Option<&(String, String)>) -> Stop {
+pub(super) fn of_close(
+    code: u16,
+    reason: &str,
+    told: Option<&(String, String)>,
+    was_there: bool,
+) -> Stop {
     let failed = |kind, sentence: &str| Stop::Failed(Failure::new(kind, sentence));
     match code {
         4001 => failed(
@@ -35,7 +41,7 @@ pub(super) fn of_close(code: u16, reason: &str, told: Option<&(String, String)>)
         ),
         1000 => told.map_or_else(
             || again("the server has closed the connection", None),
-            |(code, sentence)| of_error(code, sentence),
+            |(code, sentence)| of_error(code, sentence, was_there),
         ),
         1002 | 1003 | 1007 | 1009 => failed(
             FailureKind::Failed,
@@ -54,11 +60,12 @@ pub(super) fn of_close(code: u16, reason: &str, told: Option<&(String, String)>)
     }
 }
 
-/// What an error means that answers a subscribe.
-pub(super) fn of_error(code: &str, sentence: &str) -> Stop {
+/// What an error means that answers a subscribe. One that was right once is right, and what is wrong passes.
+pub(super) fn of_error(code: &str, sentence: &str, was_there: bool) -> Stop {
     let kind = match code {
         "RATE_LIMIT_EXCEEDED" => return again(sentence, Some(Duration::from_secs(1))),
         "UNAUTHORIZED" | "FORBIDDEN" => FailureKind::Denied,
+        _ if was_there => return again(sentence, None),
         _ => FailureKind::Failed,
     };
     Stop::Failed(Failure::new(
@@ -69,11 +76,9 @@ pub(super) fn of_error(code: &str, sentence: &str) -> Stop {
 
 /// What an answer means that is no upgrade.
 pub(super) fn of_status(status: u16, retry_after: Option<u64>, body: &[u8]) -> Stop {
-    let said = serde_json::from_slice::<Value>(body).ok();
-    let said = said.as_ref().and_then(|it| it["message"].as_str());
-    let sentence = said.map_or_else(|| format!("status {status}"), str::to_owned);
+    let sentence = sentence(status, body);
     match status {
-        401 | 403 => of_error("FORBIDDEN", &sentence),
+        401 | 403 => of_error("FORBIDDEN", &sentence, false),
         408 | 429 | 500 | 502..=504 => {
             let after = retry_after.map(|it| Duration::from_secs(it).min(WAIT_MAX));
             again(&format!("the server is busy: {sentence}"), after)
@@ -117,10 +122,30 @@ mod tests {
             (4029, "", None, None),
             (4503, "", None, None),
         ] {
-            match of_close(code, reason, told) {
+            match of_close(code, reason, told, false) {
                 Stop::Failed(failure) => assert_eq!(Some(failure.kind()), kind, "{code}"),
                 Stop::Again { after, .. } => assert_eq!((None, after), (kind, None), "{code}"),
                 Stop::Done => panic!("{code}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_subscribed_to_once_is_tried_again_unless_it_is_forbidden() {
+        for (code, was_there, comes_back) in [
+            ("LIMIT_EXCEEDED", true, true),
+            ("LIMIT_EXCEEDED", false, false),
+            ("RATE_LIMIT_EXCEEDED", false, true),
+            ("FORBIDDEN", true, false),
+            ("UNAUTHORIZED", true, false),
+        ] {
+            let told = (code.to_owned(), "no".to_owned());
+            for stop in [
+                of_error(code, "no", was_there),
+                of_close(1000, "", Some(&told), was_there),
+            ] {
+                let is_again = matches!(stop, Stop::Again { .. });
+                assert_eq!(is_again, comes_back, "{code} {was_there}");
             }
         }
     }
@@ -131,7 +156,7 @@ mod tests {
             (1001, "{\"reconnect_after_ms\":1234}", 1_234),
             (4503, "{\"reconnect_after_ms\":999999999}", 300_000),
         ] {
-            let Stop::Again { after, .. } = of_close(code, reason, None) else {
+            let Stop::Again { after, .. } = of_close(code, reason, None, false) else {
                 panic!("{code}");
             };
             assert_eq!(after, Some(Duration::from_millis(millis)));
