@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use crate::DEADLINE;
 use crate::ports::free_port;
 
@@ -175,6 +177,9 @@ impl Shared {
             let client = listener.accept();
             let mut weather = self.lock();
             if weather.refusing && !weather.ended {
+                // Closing it is not enough: a process that another test is just starting has it for a moment, too.
+                let shut_down = SockRef::from(&listener).shutdown(Shutdown::Both);
+                shut_down.expect("it listens");
                 drop(listener);
                 weather.refused = true;
                 self.changed.notify_all();
