@@ -49,6 +49,8 @@ RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 step "fuzz targets, the same inputs each time"
 scripts/fuzz.sh quick
 
+# It is there already, but for the list of what it is built from.
+cargo build --quiet --bin pulsar-proxy
 PULSAR_PROXY=$(static_program debug)
 export PULSAR_PROXY
 
